@@ -3,8 +3,11 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 IMAGE ?=
 FUZZ_SECONDS ?= 60
+# Which tests run under a sanitizer: unit, suite, integration, crash.
+LABELS ?= unit suite
 # Compiler processes at a time.
-JOBS ?= $(shell nproc)
+export JOBS ?= $(shell nproc)
+LABEL_REGEX = ^($(subst $(subst ,, ),|,$(strip $(LABELS))))$$
 CTEST = ctest --output-on-failure --no-tests=error -j2
 
 .DEFAULT_GOAL := build
@@ -33,15 +36,15 @@ bench: ## measure skiff beside its peers (as root); docs/benchmarks.md tells how
 	tools/make-images
 	tools/with-registry bench/run.py
 
-asan: ## unit tests and suites under AddressSanitizer and UBSan
+asan: ## LABELS (unit suite) of the tests under AddressSanitizer and UBSan
 	tools/setup build test
-	tools/build asan
-	$(CTEST) --test-dir build/asan -L 'unit|suite'
+	tools/build asan $(LABELS:%=%_tests)
+	$(CTEST) --test-dir build/asan -L '$(LABEL_REGEX)'
 
-tsan: ## unit tests and suites under ThreadSanitizer
+tsan: ## the same under ThreadSanitizer
 	tools/setup build test
-	tools/build tsan
-	$(CTEST) --test-dir build/tsan -L 'unit|suite'
+	tools/build tsan $(LABELS:%=%_tests)
+	$(CTEST) --test-dir build/tsan -L '$(LABEL_REGEX)'
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60)
 	tools/setup build test lint

@@ -16,6 +16,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-Wno-maybe-uninitialized -Wno-restrict)
 endif()
 add_link_options(-Wl,--gc-sections)
+# Quoted includes only: with -I, src/sys/socket.h would hide the system's <sys/socket.h>.
+add_compile_options("SHELL:-iquote ${CMAKE_SOURCE_DIR}/src" "SHELL:-iquote ${CMAKE_SOURCE_DIR}")
 add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
 
 find_program(SKIFF_CCACHE ccache)
