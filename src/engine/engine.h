@@ -71,7 +71,6 @@ struct ContainerSpec {
   bool open_stdin = false;
   bool read_only = false;
   bool privileged = false;
-  bool init = false;
   Network network = Network::kNone;
   std::vector<Mount> mounts;
   std::vector<std::string> cap_add, cap_drop;
