@@ -53,7 +53,7 @@ struct Descriptor {
   std::optional<Platform> platform;
   std::string artifact_type;
 
-  // InvalidArgument names the field ("layers[2].digest: ...").
+  // InvalidArgument names the field (`layers[2]: "digest" is missing`).
   static Result<Descriptor> from_json(const json::Value& value, std::string_view where);
   json::Value to_json() const;
 };

@@ -29,7 +29,8 @@ struct Platform {
 };
 
 // Platforms that `wanted` can run, best first: an arm/v7 machine takes v7, v6, v5; amd64/v3 takes v3,
-// v2, v1; arm64/v9 takes v9, v8.
+// v2, v1; arm64/v9 takes v9, v8. As in containerd the 32-bit ones come last: 386 on amd64, arm on
+// arm64.
 std::vector<Platform> runnable(const Platform& wanted);
 
 // Rank of `offered` for `wanted`: 0 is best, nullopt does not run.

@@ -29,23 +29,24 @@ std::string_view type_name(Type type);
 
 class Value {
  public:
-  Value() = default;
-  Value(std::nullptr_t) {}
-  Value(bool value) : data_(value) {}
-  Value(int value) : data_(int64_t{value}) {}
-  Value(unsigned value) : data_(int64_t{value}) {}
-  Value(int64_t value) : data_(value) {}
+  // Defined below Member: a compiler may want it whole for these.
+  Value();
+  Value(std::nullptr_t);
+  Value(bool value);
+  Value(int value);
+  Value(unsigned value);
+  Value(int64_t value);
   Value(uint64_t value);  // kInt where it fits
-  Value(double value) : data_(value) {}
-  Value(const char* value) : data_(std::string(value)) {}
-  Value(std::string_view value) : data_(std::string(value)) {}
-  Value(std::string value) : data_(std::move(value)) {}
+  Value(double value);
+  Value(const char* value);
+  Value(std::string_view value);
+  Value(std::string value);
   Value(Array value);
   Value(Object value);
   template <typename T>
   Value(const T*) = delete;  // a pointer is not a truth value
 
-  static Value array() { return Value(Array()); }
+  static Value array();
   static Value array(const std::vector<std::string>& strings);
   static Value object();
   static Value object(std::initializer_list<std::pair<std::string_view, Value>> members);
@@ -112,6 +113,18 @@ struct Member {
   Value value;
   friend bool operator==(const Member& a, const Member& b) = default;
 };
+
+inline Value::Value() = default;
+inline Value::Value(std::nullptr_t) {}
+inline Value::Value(bool value) : data_(value) {}
+inline Value::Value(int value) : data_(int64_t{value}) {}
+inline Value::Value(unsigned value) : data_(int64_t{value}) {}
+inline Value::Value(int64_t value) : data_(value) {}
+inline Value::Value(double value) : data_(value) {}
+inline Value::Value(const char* value) : data_(std::string(value)) {}
+inline Value::Value(std::string_view value) : data_(std::string(value)) {}
+inline Value::Value(std::string value) : data_(std::move(value)) {}
+inline Value Value::array() { return Value(Array()); }
 
 struct Limits {
   size_t bytes = 8 << 20;
