@@ -76,21 +76,6 @@ class Registry:
         algorithm, name = digest.split(":")
         return self.root / "docker/registry/v2/blobs" / algorithm / name[:2] / name / "data"
 
-    def mark(self):
-        """A point in the log, for served()."""
-        return self.log.stat().st_size
-
-    def served(self, since=0):
-        """Bytes that bodies of blobs carried since a mark(), by digest."""
-        with open(self.log, "rb") as log:
-            log.seek(since)
-            text = log.read().decode(errors="replace")
-        total = collections.Counter()
-        for method, _, kind, digest, status, size in SERVED.findall(text):
-            if method == "GET" and kind == "blobs" and status.startswith("2"):
-                total[digest] += int(size)
-        return total
-
     def close(self):
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -98,6 +83,28 @@ class Registry:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class AccessLog:
+    """What a registry's log says it sent."""
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+
+    def mark(self):
+        """A point in the log, for served()."""
+        return self.path.stat().st_size
+
+    def served(self, since=0):
+        """Bytes that bodies of blobs carried since a mark(), by digest."""
+        with open(self.path, "rb") as log:
+            log.seek(since)
+            text = log.read().decode(errors="replace")
+        total = collections.Counter()
+        for method, _, kind, digest, status, size in SERVED.findall(text):
+            if method == "GET" and kind == "blobs" and status.startswith("2"):
+                total[digest] += int(size)
+        return total
 
 
 def link(folder, digest):
