@@ -2,6 +2,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 IMAGE ?=
+COMMAND ?=
 FUZZ_SECONDS ?= 60
 # Which tests run under a sanitizer: unit, suite, integration, crash.
 LABELS ?= unit suite
@@ -28,7 +29,7 @@ test: ## all packages, build, then every test (as root)
 demo: ## pull redis and golang and run commands in them (as root); IMAGE=... for any other
 	tools/setup build test
 	tools/build release skiffd skiff skiff-shim
-	tools/demo $(IMAGE)
+	tools/demo $(IMAGE) $(COMMAND)
 
 bench: ## measure skiff beside its peers (as root); docs/benchmarks.md tells how
 	tools/setup build test bench

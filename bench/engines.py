@@ -103,7 +103,10 @@ class Skiff(Engine):
     programs = (str(BIN / "skiffd"), str(BIN / "skiff"))
 
     def daemon_command(self):
-        return [BIN / "skiffd", "--root", self.folder / "root", "--state", self.folder / "state"]
+        config = self.folder / "config.toml"
+        config.write_text(f'root = "{self.folder}/root"\nstate = "{self.folder}/state"\n'
+                          f'[runtime]\ncgroup_parent = "/{self.folder.name}"\n')
+        return [BIN / "skiffd", "--config", config]
 
     @property
     def socket(self):
