@@ -1,5 +1,14 @@
-// containerd's filter language: "name==redis,labels.\"a.b/c\"~=^x" - comma is AND, several strings
-// are OR, ==, != and ~= (RE2-like regular expression), a bare field asks for presence.
+// containerd's filter language: name==redis,labels."a.b/c"~=^x - a comma is AND, several strings are
+// OR; == and != compare, ~= matches a regular expression anywhere in the value, a bare field asks
+// for presence.
+//
+//   selector  := fieldpath [("==" | "!=" | "~=") value]
+//   fieldpath := field {"." field}        field := [A-Za-z0-9_]+ or "quoted"
+//   value     := anything up to a comma or a space, or "quoted", /quoted/, |quoted|
+//
+// Quoted text knows Go's escapes; between slashes or bars an escape that Go does not know stays as
+// it is, so that /\d+/ is a regular expression. An absent field is != to everything and is matched
+// by ~= as the empty text, as in containerd.
 #pragma once
 
 #include <functional>

@@ -1,7 +1,8 @@
 // The rows, as values, and the functions that read and write them inside a transaction. Names are
 // per namespace; bytes (blobs, layers) are shared below the namespaces.
 //
-// Each function is a short SQL statement or two and knows no file. Errors name the row.
+// Each function is a short SQL statement or two and knows no file. Errors name the row. A row is
+// written once its files are complete: rows may say that bytes are there, never the reverse.
 #pragma once
 
 #include <cstdint>
@@ -70,13 +71,18 @@ Result<Blob> get_shared(Reader& reader, const Digest& digest);
 Result<std::vector<Blob>> list(Reader& reader, const std::string& ns,
                                const std::vector<std::string>& filters);
 // Gives the namespace a name for the blob (and the shared row when it is new); merges labels; adds
-// it to the lease when there is one. Bumps the touched generation.
+// it to the lease when there is one. Bumps the touched generation. A shared row that is there keeps
+// its confirmation; FailedPrecondition when it has another size. `created`, `updated` 0: now.
 Status put(Transaction& txn, const std::string& ns, const Blob& blob, const std::string& lease);
 Status set_labels(Transaction& txn, const std::string& ns, const Digest& digest, const Labels& labels);
 // Takes the namespace's name away; with the last name the shared row goes and a tombstone stands
-// for the file.
+// for the file (gc.h says how a file that comes back meanwhile is kept).
 Status remove(Transaction& txn, const std::string& ns, const Digest& digest);
-// Clears unconfirmed_boot of every blob written before `generation`.
+// Every shared row, by digest, without a namespace's labels.
+Result<std::vector<Blob>> list_shared(Reader& reader);
+// The bytes were written (again) in `boot`; empty: they are known to be on disk.
+Status set_unconfirmed(Transaction& txn, const Digest& digest, const std::string& boot);
+// Clears unconfirmed_boot of every blob whose row was made up to `generation`.
 Status confirm(Transaction& txn, uint64_t generation);
 // Blobs whose bytes were written in another boot and never confirmed.
 Result<std::vector<Blob>> suspects(Reader& reader, const std::string& current_boot);
@@ -97,6 +103,8 @@ namespace ingests {
 Result<Ingest> get(Reader& reader, const std::string& ns, const std::string& ref);
 Result<std::vector<Ingest>> list(Reader& reader, const std::string& ns);
 Result<std::vector<Ingest>> list_all(Reader& reader);
+// Creates or replaces. Without a lease it is kept for 24 hours after `updated`, else as long as the
+// lease holds it.
 Status put(Transaction& txn, const std::string& ns, const Ingest& ingest, const std::string& lease);
 Status remove(Transaction& txn, const std::string& ns, const std::string& ref);  // leaves a tombstone
 // The same, without a tombstone: the file has become a blob.
@@ -132,8 +140,9 @@ Result<std::vector<Snapshot>> list(Reader& reader, const std::string& ns,
                                    const std::vector<std::string>& filters);
 // Ids from the snapshot up to its lowest ancestor (itself first).
 Result<std::vector<int64_t>> chain(Reader& reader, int64_t id);
-// A new active or view snapshot; fills in and returns the id. The parent must be committed.
-// `parent` empty for none. Adds it to the lease when there is one; bumps the touched generation.
+// A new active or view snapshot; returns its id. AlreadyExists when the key is taken, NotFound when
+// the namespace has no such parent, InvalidArgument when that is not committed. `parent` empty: none.
+// Adds it to the lease when there is one; bumps the touched generation.
 Result<int64_t> create(Transaction& txn, const std::string& ns, const Snapshot& snapshot,
                        const std::string& lease);
 struct CommitRow {
@@ -145,13 +154,18 @@ struct CommitRow {
   uint64_t usage_inodes = 0;
   std::string remote_source;
   // Set by the engine alone, once every diff ID below was verified: the row may then serve other
-  // namespaces (find_committed, adopt). A client's own commit stays its namespace's.
+  // namespaces (find_committed, adopt). A client's own commit stays its namespace's, as does one
+  // that comes second.
   Digest verified_chain_id;
 };
-// Turns the active `key` into the committed `row.name`. AlreadyExists when the name is taken.
+// Turns the active `key` into the committed `row.name`, its labels replaced by the row's; leases
+// that held the key hold the name. AlreadyExists when the name is taken, FailedPrecondition when the
+// key is not active.
 Status commit(Transaction& txn, const std::string& ns, const std::string& snapshotter,
               const std::string& key, const CommitRow& row, const std::string& lease);
 // Gives another namespace the name of a committed chain that exists already, ancestors included.
+// NotFound when there is no such chain, AlreadyExists when the namespace has made a snapshot of one
+// of these names itself.
 Status adopt(Transaction& txn, const std::string& ns, const std::string& snapshotter,
              const std::string& chain_id, const Labels& labels, const std::string& lease);
 Status set_labels(Transaction& txn, const std::string& ns, const std::string& snapshotter,
@@ -160,7 +174,14 @@ Status set_labels(Transaction& txn, const std::string& ns, const std::string& sn
 // tombstone for the folder.
 Status remove(Transaction& txn, const std::string& ns, const std::string& snapshotter,
               const std::string& key);
+// Every shared row, by id, `key` being the verified chain ID or empty.
+Result<std::vector<Snapshot>> list_shared(Reader& reader, const std::string& snapshotter);
+// The layer was written (again) in `boot`; empty: it is known to be on disk.
+Status set_unconfirmed(Transaction& txn, int64_t id, const std::string& boot);
+// Clears unconfirmed_boot of every snapshot committed (or written again) up to `generation`.
 Status confirm(Transaction& txn, uint64_t generation);
+// The bytes of a committed snapshot were made anew in this boot; they wait for confirmation again.
+Status rewritten(Transaction& txn, int64_t id, const std::string& boot);
 // Committed snapshots written in another boot and never confirmed, parents first.
 Result<std::vector<Snapshot>> suspects(Reader& reader, const std::string& current_boot);
 }  // namespace snapshots
@@ -168,11 +189,13 @@ Result<std::vector<Snapshot>> suspects(Reader& reader, const std::string& curren
 // --- leases -----------------------------------------------------------------------------------
 struct Lease {
   std::string id;
-  Labels labels;  // containerd.io/gc.expire: RFC 3339, after which it no longer holds anything
+  // containerd.io/gc.expire: RFC 3339, after which it no longer holds anything; gc.flat: it holds
+  // its resources alone, not what their labels point at.
+  Labels labels;
   Time created = 0;
 };
 struct LeaseResource {
-  std::string type;  // "content", "snapshots/<snapshotter>", "ingests", "leases"
+  std::string type;  // "content", "snapshots/<snapshotter>", "ingests", "images", "leases"
   std::string id;
 };
 namespace leases {

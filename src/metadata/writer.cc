@@ -1,0 +1,269 @@
+#include "metadata/writer.h"
+
+#include <algorithm>
+
+#include <sqlite3.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "sys/thread.h"
+
+namespace skiff::metadata {
+namespace {
+
+// The WAL is checkpointed once it holds this many pages (4 MiB) and then written from its start
+// again: overwriting a file of stable size syncs several times faster than growing it.
+constexpr int kCheckpointPages = 1024;
+// What rides is on disk no later than this.
+constexpr auto kLongestRide = std::chrono::seconds(1);
+constexpr auto kIdle = std::chrono::seconds(5);
+// How long a group may wait for as many callers as the last one had.
+constexpr auto kLongestGather = std::chrono::microseconds(300);
+constexpr size_t kStack = 256 * 1024;
+
+Error stopped_error() {
+  return Error(Code::kUnavailable,
+               "the metadata store has stopped after an I/O error; see the log, then restart skiffd");
+}
+
+}  // namespace
+
+Writer::Writer(std::unique_ptr<Connection> connection, uint64_t generation,
+               std::function<bool()> idle_work)
+    : connection_(std::move(connection)),
+      idle_work_(std::move(idle_work)),
+      committed_(generation),
+      generation_(generation),
+      checkpoint_at_(kCheckpointPages) {
+  sqlite3_wal_hook(connection_->handle(), on_commit, this);
+}
+
+Writer::~Writer() {
+  auto state = state_.lock();
+  state->stopping = true;
+  changed_.notify_all();
+  if (state->started) state.wait(ended_, [&] { return state->ended; });
+}
+
+Status Writer::start() {
+  state_.lock()->started = true;
+  Status started = sys::start_thread("skiff-metadata", [this] { run(); }, kStack);
+  if (!started) state_.lock()->started = false;
+  return started;
+}
+
+Status Writer::submit(const Context& context, const CrashPoint& point, Durability durability,
+                      const std::function<Status(Transaction&)>& fn) {
+  SKIFF_CHECK(thread_.load(std::memory_order_relaxed) != std::this_thread::get_id(),
+              "a transaction does not call the store");
+  Request request{context, point, durability, fn, ok()};
+  std::shared_ptr<Group> group;
+  {
+    auto state = state_.lock();
+    if (state->stopping || failed()) return std::unexpected(stopped_error());
+    group = state->forming;
+    group->requests.push_back(&request);
+    if (state->sleeping) changed_.notify_one();
+  }
+  int needed = durability == Durability::kDurable ? kSynced : kCommitted;
+  for (int stage; (stage = group->stage.load(std::memory_order_acquire)) < needed;)
+    group->stage.wait(stage, std::memory_order_acquire);
+  return std::move(request.result);
+}
+
+void Writer::wake_for_idle() {
+  auto state = state_.lock();
+  if (std::exchange(state->idle_asked, true)) return;
+  if (state->sleeping) changed_.notify_one();
+}
+
+void Writer::Group::reach(Stage reached) {
+  stage.store(reached, std::memory_order_release);
+  stage.notify_all();
+}
+
+void Writer::run() {
+  thread_ = std::this_thread::get_id();
+  while (std::shared_ptr<Group> group = next_group()) {
+    process(*group);
+    checkpoint_when_due();
+  }
+  if (unsynced_since_)
+    if (Status status = sync(); !status) note_failure(status.error());
+  auto state = state_.lock();
+  state->ended = true;
+  ended_.notify_all();
+}
+
+std::shared_ptr<Writer::Group> Writer::next_group() {
+  auto state = state_.lock();
+  while (state->forming->requests.empty()) {
+    if (state->stopping) return nullptr;
+    if (state->idle_asked && !idle_since_) idle_since_ = Clock::now();
+    auto alarm = next_alarm(*state);
+    auto due = [&] {
+      return !state->forming->requests.empty() || state->stopping ||
+             (state->idle_asked && !idle_since_);
+    };
+    state->sleeping = true;
+    bool woken = true;
+    if (alarm) {
+      woken = state.wait_until(changed_, {}, *alarm, due);
+    } else {
+      state.wait(changed_, due);
+    }
+    state->sleeping = false;
+    if (woken) continue;
+    // Time has come for one of these; both without the lock.
+    state.unlock();
+    if (unsynced_since_ && Clock::now() >= *unsynced_since_ + kLongestRide)
+      if (Status status = sync(); !status) note_failure(status.error());
+    bool idle_due = idle_since_ && Clock::now() >= *idle_since_ + kIdle;
+    bool again = idle_due && idle_work_();
+    state.relock();
+    if (idle_due) {
+      idle_since_.reset();
+      state->idle_asked = again;
+    }
+  }
+  gather(state);
+  return std::exchange(state->forming, std::make_shared<Group>());
+}
+
+std::optional<Writer::Clock::time_point> Writer::next_alarm(const State&) const {
+  std::optional<Clock::time_point> alarm;
+  if (unsynced_since_) alarm = *unsynced_since_ + kLongestRide;
+  if (idle_since_) alarm = std::min(alarm.value_or(Clock::time_point::max()), *idle_since_ + kIdle);
+  return alarm;
+}
+
+// The callers of the last group come back a moment after it: a group that sets out with the first
+// of them makes the others wait for two syncs instead of one.
+void Writer::gather(Guarded<State>::Guard& state) {
+  if (last_durable_ < 2 || state->forming->requests.size() >= last_durable_) return;
+  auto until = Clock::now() + std::min<Clock::duration>(kLongestGather, last_sync_ / 2);
+  state->sleeping = true;
+  state.wait_until(changed_, {}, until, [&] {
+    return state->forming->requests.size() >= last_durable_ || state->stopping;
+  });
+  state->sleeping = false;
+}
+
+void Writer::process(Group& group) {
+  last_durable_ = std::ranges::count(group.requests, Durability::kDurable,
+                                     [](const Request* request) { return request->durability; });
+  // Kept apart: a riding request is gone once the group has reached kCommitted.
+  std::vector<const CrashPoint*> points;
+  Status status = failed() ? Status(std::unexpected(stopped_error())) : run_all(group);
+  if (status) {
+    for (Request* request : group.requests)
+      if (request->result) points.push_back(&request->point);
+    for (const CrashPoint* point : points) point->before();
+    status = commit(group);
+  }
+  if (!status) {
+    (void)connection_->exec("ROLLBACK");
+    note_failure(status.error());
+    fail_requests(group, status.error(), false);
+    return group.reach(kSynced);
+  }
+  if (last_durable_ == 0) {
+    for (const CrashPoint* point : points) point->after();
+    return group.reach(kSynced);
+  }
+  if (last_durable_ < group.requests.size()) group.reach(kCommitted);
+  if (Status synced = unsynced_since_ ? sync() : ok(); !synced) {
+    note_failure(synced.error());
+    fail_requests(group, synced.error(), true);
+  } else {
+    for (const CrashPoint* point : points) point->after();
+  }
+  group.reach(kSynced);
+}
+
+Status Writer::run_all(Group& group) {
+  SKIFF_TRY(connection_->exec("BEGIN IMMEDIATE"));
+  for (Request* request : group.requests) SKIFF_TRY(run_one(*request));
+  return ok();
+}
+
+// An error of the request's own goes to its result; one that took the whole group's transaction
+// away (a full disk in the middle of a statement) is returned.
+Status Writer::run_one(Request& request) {
+  request.result = request.context.check();
+  if (!request.result) return ok();
+  SKIFF_TRY(connection_->exec("SAVEPOINT one"));
+  {
+    Transaction transaction(*connection_, ++generation_);
+    request.result = request.fn(transaction);
+  }
+  if (sqlite3_get_autocommit(connection_->handle()))
+    return request.result ? Status(fail(Code::kInternal, "metadata: the transaction is gone"))
+                          : request.result;
+  if (!request.result) SKIFF_TRY(connection_->exec("ROLLBACK TO one"));
+  return connection_->exec("RELEASE one");
+}
+
+Status Writer::commit(Group&) {
+  SKIFF_TRY(connection_->exec("COMMIT"));
+  committed_.store(generation_, std::memory_order_release);
+  return ok();
+}
+
+// Called by SQLite after each commit that wrote to the WAL.
+int Writer::on_commit(void* self, sqlite3*, const char*, int pages) {
+  auto* writer = static_cast<Writer*>(self);
+  writer->wal_pages_ = pages;
+  if (!writer->unsynced_since_) writer->unsynced_since_ = Clock::now();
+  return SQLITE_OK;
+}
+
+Status Writer::sync() {
+  sqlite3_file* wal = nullptr;
+  int code = sqlite3_file_control(connection_->handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+  if (code != SQLITE_OK || wal == nullptr || wal->pMethods == nullptr)
+    return fail(Code::kInternal, "metadata: SQLite does not show its write-ahead log");
+  auto begin = Clock::now();
+  code = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+  if (code != SQLITE_OK)
+    return std::unexpected(
+        errno_error(errno, "sync the metadata's write-ahead log").with_code(Code::kDataLoss));
+  last_sync_ = Clock::now() - begin;
+  unsynced_since_.reset();
+  return ok();
+}
+
+void Writer::fail_requests(Group& group, const Error& error, bool durable_only) {
+  for (Request* request : group.requests) {
+    if (durable_only && request->durability != Durability::kDurable) continue;
+    if (request->result) request->result = std::unexpected(error);
+  }
+}
+
+// A full disk passes; after an I/O error nobody knows what the disk holds.
+void Writer::note_failure(const Error& error) {
+  log::error("metadata commit failed", {{"error", error}});
+  if (!error.is(Code::kDataLoss) && !error.is(Code::kInternal)) return;
+  failed_.store(true, std::memory_order_release);
+  unsynced_since_.reset();
+}
+
+// PASSIVE: copies what no reader still needs and waits for nobody. When all of it was copied the
+// next commit begins at the WAL's start again; else more is tried a quarter later.
+void Writer::checkpoint_when_due() {
+  if (wal_pages_ < checkpoint_at_ || failed()) return;
+  int log = 0;
+  int copied = 0;
+  int code = sqlite3_wal_checkpoint_v2(connection_->handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &log,
+                                       &copied);
+  if (code != SQLITE_OK) {
+    Error error = connection_->error(code, "checkpoint metadata");
+    log::warning("metadata checkpoint failed", {{"error", error}});
+    if (error.is(Code::kDataLoss)) note_failure(error);
+  }
+  bool whole = code == SQLITE_OK && copied == log;
+  checkpoint_at_ = whole ? kCheckpointPages : wal_pages_ + kCheckpointPages / 4;
+  if (whole) wal_pages_ = 0;
+}
+
+}  // namespace skiff::metadata
