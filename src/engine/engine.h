@@ -20,7 +20,6 @@
 #include "base/context.h"
 #include "metadata/rows.h"
 #include "sys/fd.h"
-#include "sys/file.h"
 
 namespace skiff::image {
 class ImageService;
@@ -44,7 +43,10 @@ struct Mount {
   std::string source;  // on the host, absolute; not for tmpfs
   std::string target;  // in the container, absolute
   bool read_only = false;
+  bool create_source = false;  // a missing bind source becomes a folder, as with Docker's -v
   std::vector<std::string> options;  // further mount options ("rshared", "size=64m")
+
+  friend bool operator==(const Mount&, const Mount&) = default;
 };
 
 enum class Network {
@@ -85,7 +87,7 @@ struct ContainerSpec {
   bool auto_remove = false;
 };
 
-// The process's ends; an absent one is /dev/null. With a terminal `in` and `out` are the two sides
+// The process's ends; an absent one is /dev/null. They are the engine's from the call on. With a terminal `in` and `out` are the two sides
 // of the caller's terminal or pipes and the shim copies between them and the pty; `err` is unused.
 struct Stdio {
   sys::UniqueFd in, out, err;
@@ -96,7 +98,13 @@ struct TerminalSize {
 };
 
 // --- what it is told --------------------------------------------------------------------------
-enum class Phase { kCreated, kRunning, kExited, kRemoving };
+enum class Phase {
+  kCreating,  // never shown: what is being made, so that recovery can undo it
+  kCreated,
+  kRunning,
+  kExited,
+  kRemoving,
+};
 std::string_view phase_name(Phase phase);
 
 struct ExitStatus {
@@ -107,6 +115,8 @@ struct ExitStatus {
   bool oom_killed = false;
   Time time = 0;
   std::string error;  // why it never ran or how it was lost; empty after an ordinary exit
+
+  friend bool operator==(const ExitStatus&, const ExitStatus&) = default;
 };
 
 struct ContainerInfo {
@@ -134,7 +144,6 @@ class Engine {
     runtime::ShimManager& shims;
     // By name; the first is the default. Not owned.
     std::vector<snapshot::Snapshotter*> snapshotters;
-    sys::Path state;  // containers' state that ends with the boot: <state>/containers/<id>
     std::string cgroup_parent = "/skiff";
   };
   static Result<std::unique_ptr<Engine>> create(Parts parts);
