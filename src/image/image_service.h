@@ -115,6 +115,10 @@ class ImageService {
       uint64_t max_layer_entries = 10'000'000;
       bool isolated = false;             // content_sharing_policy = isolated
     } limits;
+    // Where snapshots are mounted for a moment, <state>/mounts; emptied by `recover`.
+    sys::Path mount_dir;
+    // The folder of a local committed snapshot, where it can be made anew; unset: nowhere.
+    std::function<Result<sys::Path>(const metadata::Snapshot&)> layer_folder;
     // Called when blobs or layers were committed that ride (metadata's confirmer).
     std::function<void()> note_written;
   };
@@ -148,7 +152,8 @@ class ImageService {
   virtual Result<std::vector<Image>> import_archive(const Context& context, ByteSource& archive,
                                                     const ImportOptions& options,
                                                     const ProgressFn& progress) = 0;
-  // After a start: rebuilds layers that a power loss may have hurt, finishes what was begun.
+  // After a start, before anything else: takes off mounts that a crash left, and rebuilds layers
+  // that a power loss may have hurt from their blobs; where that cannot be, the log names the layer.
   virtual Status recover(const Context& context) = 0;
 };
 
