@@ -49,7 +49,7 @@ tsan: ## the same under ThreadSanitizer
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60)
 	tools/setup build test lint
-	tools/build fuzz
+	tools/build fuzz fuzz_targets
 	tools/run-fuzzers build/fuzz $(FUZZ_SECONDS)
 
 format: ## format the sources

@@ -30,6 +30,9 @@ if(SKIFF_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
+if(SKIFF_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link) # coverage, for libFuzzer to follow
+endif()
 if(SKIFF_SANITIZE)
   add_compile_options(-fsanitize=${SKIFF_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SKIFF_SANITIZE})

@@ -35,18 +35,20 @@ TEST(Json, OfDuplicateKeysTheLastWins) {
 TEST(Json, ErrorsNameKeyAndType) {
   auto value = parse(R"({"config":{"Env":"x","User":7}})").value();
   const Value& config = *value.find("config");
-  EXPECT_EQ(config.get_strings("Env").error().message(), "\"Env\": expected an array, not a string");
+  EXPECT_EQ(config.get_strings("Env").error().message(),
+            "\"Env\": expected an array, not a string");
   EXPECT_EQ(config.get_string("User").error().message(),
             "\"User\": expected a string, not a whole number");
   EXPECT_EQ(config.get_string("Cmd").error().code(), Code::kNotFound);
   EXPECT_EQ(config.get_string("Cmd", "sh").value(), "sh");
   EXPECT_FALSE(config.get_string("User", "root"));
-  EXPECT_EQ(Value(1).get_string("a", "b").error().message(), "expected an object, not a whole number");
+  EXPECT_EQ(Value(1).get_string("a", "b").error().message(),
+            "expected an object, not a whole number");
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-  for (std::string_view bad :
-       {"", "{", "[1,]", "{\"a\":1,}", "01", "nul", "\"\x01\"", "\"\xff\"", "[1] x", "{'a':1}", "NaN"})
+  for (std::string_view bad : {"", "{", "[1,]", "{\"a\":1,}", "01", "nul", "\"\x01\"", "\"\xff\"",
+                               "[1] x", "{'a':1}", "NaN"})
     EXPECT_EQ(parse(bad).error().code(), Code::kInvalidArgument) << bad;
   EXPECT_EQ(parse(std::string_view("{}\0{}", 5)).error().message(), "JSON at byte 2: a NUL byte");
   EXPECT_EQ(parse("[1 2]").error().message().substr(0, 14), "JSON at byte 3");
@@ -89,6 +91,17 @@ TEST(Json, WholeNumbersMayBeSpelledAsDoubles) {
   EXPECT_FALSE(parse("1.5")->as_int());
   EXPECT_FALSE(parse("-1")->as_uint());
   EXPECT_FALSE(parse("18446744073709551615")->as_int());
+}
+
+TEST(Json, ReadsNumbersToTheirBounds) {
+  EXPECT_EQ(dump(*parse("[-9223372036854775808,18446744073709551615,-0,1e-400,0.1]")),
+            "[-9223372036854775808,18446744073709551615,0,0,0.1]");
+  EXPECT_TRUE(parse("1.7976931348623157e308"));
+  EXPECT_TRUE(
+      parse("18446744073709551615954263979"));  // more digits than RapidJSON's own arithmetic bears
+  for (const char* bad :
+       {"1.9e308", "-1e309", "1e99999", "01", "+1", "1.", ".5", "0x1", "1e", "nan"})
+    EXPECT_FALSE(parse(bad)) << bad;
 }
 
 }  // namespace

@@ -1,4 +1,7 @@
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <unordered_set>
 
 #include <rapidjson/encodedstream.h>
@@ -19,11 +22,12 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
 
   bool Null() { return push(Value()); }
   bool Bool(bool value) { return push(value); }
-  bool Int(int value) { return push(value); }
-  bool Uint(unsigned value) { return push(value); }
-  bool Int64(int64_t value) { return push(value); }
-  bool Uint64(uint64_t value) { return push(value); }
-  bool Double(double value) { return push(value); }
+  bool RawNumber(const char* text, unsigned size, bool) {
+    Value value = number({text, size});
+    if (value != Value(HUGE_VAL) && value != Value(-HUGE_VAL)) return push(std::move(value));
+    exceeded_ = "a number too large for a double";
+    return false;
+  }
   bool String(const char* text, unsigned size, bool) { return push(std::string(text, size)); }
   bool Key(const char* text, unsigned size, bool) { return push(std::string(text, size)); }
   bool StartObject() { return descend(); }
@@ -70,6 +74,22 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     return false;
   }
 
+  // The narrowest of int64, uint64 and double that holds it. The reader has checked the grammar.
+  static Value number(std::string_view text) {
+    const char* end = text.data() + text.size();
+    int64_t whole = 0;
+    if (auto [rest, error] = std::from_chars(text.data(), end, whole);
+        error == std::errc() && rest == end)
+      return whole;
+    uint64_t large = 0;
+    if (auto [rest, error] = std::from_chars(text.data(), end, large);
+        error == std::errc() && rest == end)
+      return large;
+    double real = 0;
+    if (std::from_chars(text.data(), end, real).ec == std::errc()) return real;
+    return std::strtod(std::string(text).c_str(), nullptr);  // out of range: infinite, or nearly 0
+  }
+
   static void drop_duplicates(Object& object) {
     std::unordered_set<std::string_view> seen;
     std::vector<bool> keep(object.size());
@@ -88,8 +108,9 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
   const char* exceeded_ = nullptr;
 };
 
+// Numbers as text: the library's own conversion shifts by an undefined count for some long ones.
 constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag |
-                            rapidjson::kParseFullPrecisionFlag;
+                            rapidjson::kParseNumbersAsStringsFlag;
 
 }  // namespace
 
@@ -103,7 +124,8 @@ Result<Value> parse(std::string_view text, const Limits& limits) {
   rapidjson::Reader reader;
   auto result = reader.Parse<kFlags>(stream, builder);
   if (builder.exceeded() != nullptr)
-    return fail(Code::kResourceExhausted, "JSON at byte {}: {}", result.Offset(), builder.exceeded());
+    return fail(Code::kResourceExhausted, "JSON at byte {}: {}", result.Offset(),
+                builder.exceeded());
   if (result.IsError())
     return fail(Code::kInvalidArgument, "JSON at byte {}: {}", result.Offset(),
                 rapidjson::GetParseError_En(result.Code()));
