@@ -13,10 +13,11 @@ const CrashPoint kFlush{"metadata.flush"};
 class SqliteStore : public Store {
  public:
   SqliteStore(const sys::Path& file, std::string boot_id, std::unique_ptr<Connection> connection,
-              uint64_t generation)
+              uint64_t generation, std::function<void(const Error&)> on_failure)
       : boot_id_(std::move(boot_id)),
         readers_(file),
-        writer_(std::move(connection), generation, [this] { return readers_.close_idle(); }) {}
+        writer_(std::move(connection), generation, [this] { return readers_.close_idle(); },
+                std::move(on_failure)) {}
 
   Status start() { return writer_.start(); }
 
@@ -66,7 +67,7 @@ Result<std::unique_ptr<Store>> Store::open(const sys::Path& file, const Options&
   SKIFF_TRY_WRAP(migrate(*connection), "{}", file.string());
   uint64_t generation = SKIFF_TRY(last_generation(*connection));
   auto store = std::make_unique<SqliteStore>(file, std::move(boot_id), std::move(connection),
-                                             generation);
+                                             generation, options.on_failure);
   SKIFF_TRY(store->start());
   return store;
 }

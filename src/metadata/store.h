@@ -61,6 +61,8 @@ class Store {
   struct Options {
     // Tests only: the current boot's id instead of the kernel's.
     std::string boot_id;
+    // Called once, on the writer's thread, when failed() has turned true. Must not block.
+    std::function<void(const Error&)> on_failure;
   };
 
   // Opens or creates; runs the migrations. FailedPrecondition when the schema is newer than this

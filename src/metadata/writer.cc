@@ -29,9 +29,10 @@ Error stopped_error() {
 }  // namespace
 
 Writer::Writer(std::unique_ptr<Connection> connection, uint64_t generation,
-               std::function<bool()> idle_work)
+               std::function<bool()> idle_work, std::function<void(const Error&)> on_failure)
     : connection_(std::move(connection)),
       idle_work_(std::move(idle_work)),
+      on_failure_(std::move(on_failure)),
       committed_(generation),
       generation_(generation),
       checkpoint_at_(kCheckpointPages) {
@@ -244,8 +245,8 @@ void Writer::fail_requests(Group& group, const Error& error, bool durable_only) 
 void Writer::note_failure(const Error& error) {
   log::error("metadata commit failed", {{"error", error}});
   if (!error.is(Code::kDataLoss) && !error.is(Code::kInternal)) return;
-  failed_.store(true, std::memory_order_release);
   unsynced_since_.reset();
+  if (!failed_.exchange(true, std::memory_order_acq_rel) && on_failure_) on_failure_(error);
 }
 
 // PASSIVE: copies what no reader still needs and waits for nobody. When all of it was copied the

@@ -23,8 +23,9 @@ class Writer {
   using Clock = std::chrono::steady_clock;
 
   // `idle_work` runs on the writer's thread some seconds after wake_for_idle; true: call it again.
+  // `on_failure` may be empty.
   Writer(std::unique_ptr<Connection> connection, uint64_t generation,
-         std::function<bool()> idle_work);
+         std::function<bool()> idle_work, std::function<void(const Error&)> on_failure);
   // Commits and syncs what was accepted, then ends the thread.
   ~Writer();
   Status start();
@@ -78,6 +79,7 @@ class Writer {
 
   std::unique_ptr<Connection> connection_;
   std::function<bool()> idle_work_;
+  std::function<void(const Error&)> on_failure_;
   Guarded<State> state_;
   std::condition_variable_any changed_;
   std::condition_variable_any ended_;
