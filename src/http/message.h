@@ -51,8 +51,9 @@ class Headers {
 
 bool same_name(std::string_view a, std::string_view b);
 
-// A body to send. `open` is called on an I/O thread, more than once when the body must be sent
-// again (redirect, a kept connection that had died); reads must not block for long.
+// A body to send. `open` is called on an I/O thread, once for each redirect that keeps the body;
+// reads must not block for long. A request whose body has begun to flow is never sent again on its
+// own: it fails with Unavailable.
 struct Body {
   std::function<Result<std::unique_ptr<ByteSource>>()> open;
   // Exactly; a source with fewer or more bytes fails the request.

@@ -151,23 +151,24 @@ int Transfer::on_connected(void* self, char*, char*, int, int) {
 
 // ---- the request's body ----
 
-Status Transfer::open_body() {
-  body_ = SKIFF_TRY(request_.body->open());
-  sent_ = 0;
-  return ok();
-}
-
+// libcurl sends a request again by itself when a kept connection turns out dead. With a body that
+// has begun to flow that is the caller's to decide: an upload may have been stored in part.
 int Transfer::on_seek(void* self, curl_off_t offset, int origin) {
   auto* t = static_cast<Transfer*>(self);
-  if (offset != 0 || origin != SEEK_SET) return CURL_SEEKFUNC_FAIL;
-  t->status_ = t->open_body();
-  return t->status_ ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
+  bool untouched = t->sent_ == 0 && offset == 0 && origin == SEEK_SET;
+  return untouched ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
 
 size_t Transfer::on_read(char* buffer, size_t size, size_t count, void* self) {
   auto* t = static_cast<Transfer*>(self);
-  if (!t->body_) t->status_ = t->open_body();
-  if (!t->status_) return CURL_READFUNC_ABORT;
+  if (!t->body_) {
+    auto opened = t->request_.body->open();
+    if (!opened) {
+      t->status_ = std::unexpected(opened.error().wrap("open the body to send"));
+      return CURL_READFUNC_ABORT;
+    }
+    t->body_ = *std::move(opened);
+  }
   uint64_t want = t->request_.body->size;
   size_t room = std::min<uint64_t>(size * count, want - t->sent_);
   if (room == 0) return 0;

@@ -68,7 +68,6 @@ class Transfer {
 
   bool take_header_line(std::string_view line);
   bool take_body(Bytes bytes);
-  Status open_body();
   void enter(Phase phase);
   Clock::duration limit() const;
   Error transport_error(CURLcode code) const;

@@ -34,11 +34,11 @@ class Fetcher {
  public:
   virtual ~Fetcher() = default;
   // Writes exactly the range's bytes to the sink, in order: a reset, a time-out or a 5xx is resumed
-  // where it stood, mirrors are tried in their order, 429 and 5xx wait as Retry-After says (bounded).
-  // Never more than the descriptor's size. The digest is NOT checked here.
-  // Errors: NotFound (404), PermissionDenied (403), Unauthenticated (401 after a fresh token),
-  // DeadlineExceeded (no progress), Unavailable (the rest), DataLoss (wrong range or length), or the
-  // sink's own error unchanged; each host's reason is in the message.
+  // where it stood, mirrors are tried in their order, 429 and 5xx wait as Retry-After says
+  // (bounded). Never more than the descriptor's size. The digest is NOT checked here. Errors:
+  // NotFound (404), PermissionDenied (403), Unauthenticated (401 after a fresh token),
+  // DeadlineExceeded (no progress), Unavailable (the rest), DataLoss (wrong range or length), or
+  // the sink's own error unchanged; each host's reason is in the message.
   virtual Status fetch(const Context& context, const oci::Descriptor& descriptor, Range range,
                        ByteSink& sink) = 0;
   // True when the host is known to answer ranges (or nothing is known yet).
