@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace skiff {
@@ -19,12 +21,15 @@ struct Armed {
   std::string name;
   bool after = false;
   int count = 1;
+  int trace_fd = -1;
 };
 
 // Parsed on first use, which is before main: SKIFF_CRASH_AT=name:(before|after)[:count].
 const Armed& armed() {
   static const Armed value = [] {
     Armed armed;
+    if (const char* file = std::getenv("SKIFF_CRASH_TRACE"))
+      armed.trace_fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     const char* text = std::getenv("SKIFF_CRASH_AT");
     if (text == nullptr) return armed;
     std::string_view rest = text;
@@ -44,7 +49,7 @@ const Armed& armed() {
 
 CrashPoint::CrashPoint(const char* name) : name_(name), next_(g_first) {
   g_first = this;
-  armed_ = armed().name == name;
+  armed_ = armed().name == name || armed().trace_fd >= 0;
 }
 
 std::vector<const CrashPoint*> CrashPoint::all() {
@@ -56,6 +61,10 @@ std::vector<const CrashPoint*> CrashPoint::all() {
 }
 
 void CrashPoint::hit(bool after) const {
+  if (int fd = armed().trace_fd; fd >= 0) {
+    if (!after) dprintf(fd, "%s\n", name_);
+    if (armed().name != name_) return;
+  }
   static std::atomic<int> hits{0};
   if (armed().after != after || hits.fetch_add(1) + 1 != armed().count) return;
   kill(getpid(), SIGKILL);

@@ -7,7 +7,8 @@
 // (`skiffd crash-points`), and a test walks that list.
 //
 // SKIFF_CRASH_AT=name:before or name:after ends the process with SIGKILL the first time the step is
-// about to run or has just run; name:before:3 the third time. Costs one relaxed load when unset.
+// about to run or has just run; name:before:3 the third time. SKIFF_CRASH_TRACE=FILE appends the name
+// of each step that is reached. Costs one load when unset.
 #pragma once
 
 #include <string>
