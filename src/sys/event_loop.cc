@@ -1,9 +1,11 @@
 #include "sys/event_loop.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 #include "base/check.h"
 #include "sys/thread.h"
@@ -55,6 +57,33 @@ void EventLoop::remove(Token token) {
 void EventLoop::post(std::function<void()> task) {
   state_.lock()->tasks.push_back(std::move(task));
   wake();
+}
+
+Result<EventLoop::Token> EventLoop::after(std::chrono::milliseconds delay,
+                                          std::function<void()> task) {
+  // The callback owns the descriptor; one removal from within closes it after the callback's end.
+  struct Timer {
+    UniqueFd fd;
+    Token token = 0;
+    std::function<void()> task;
+  };
+  auto timer = std::make_shared<Guarded<Timer>>();
+  auto locked = timer->lock();  // it may fire before add returns
+  locked->fd.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!locked->fd) return fail_errno(errno, "make a timer");
+  auto nanos = std::max<int64_t>(std::chrono::nanoseconds(delay).count(), 1);
+  itimerspec when{{}, {nanos / 1'000'000'000, nanos % 1'000'000'000}};
+  ::timerfd_settime(locked->fd.get(), 0, &when, nullptr);
+  locked->task = std::move(task);
+  locked->token = SKIFF_TRY(add(locked->fd.get(), EPOLLIN, [this, timer](uint32_t) {
+    auto fired = timer->lock();
+    Token token = fired->token;
+    auto run = std::move(fired->task);
+    fired.unlock();
+    remove(token);
+    if (run) run();
+  }));
+  return locked->token;
 }
 
 void EventLoop::stop() {

@@ -7,6 +7,7 @@
 // shared_ptr; it never begins again.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -32,6 +33,8 @@ class EventLoop {
   void remove(Token token);
   // Runs `task` on the loop's thread, in order.
   void post(std::function<void()> task);
+  // Runs `task` on the loop's thread once, at least `delay` from now; remove(token) takes it back.
+  Result<Token> after(std::chrono::milliseconds delay, std::function<void()> task);
 
   // Until stop. Call it from one thread.
   void run();

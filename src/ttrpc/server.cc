@@ -184,7 +184,11 @@ Status Server::Shared::open(sys::UniqueFd socket) {
 
 void Server::Shared::on_closed(const std::shared_ptr<Session>& session) {
   stop_calls(*session);
-  state.lock()->sessions.erase(session);
+  auto locked = state.lock();
+  locked->sessions.erase(session);
+  bool idle = locked->sessions.empty() && !locked->closing;
+  locked.unlock();
+  if (idle && options.on_idle) options.on_idle();
 }
 
 void Server::Shared::on_frame(const std::shared_ptr<Session>& session, Frame frame) {

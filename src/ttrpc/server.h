@@ -97,6 +97,8 @@ class Server {
     size_t max_calls_per_connection = 1024;
     // Asked on the loop's thread when a connection comes; an error closes it and is logged.
     std::function<Status(const Peer&)> admit;
+    // Told on the loop's thread when the last connection has closed.
+    std::function<void()> on_idle;
   };
   Server(std::shared_ptr<sys::EventLoop> loop, Options options);
   // Shuts down at once, then waits until no handler runs on the pool any more. Not from a handler.
