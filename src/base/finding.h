@@ -9,6 +9,7 @@ struct Finding {
   std::string kind;     // a constant word that scripts can match: "blob-missing"
   std::string subject;  // the digest, snapshot id, path
   std::string detail;   // what is wrong and, where not plain, what to do
+  bool repairable = false;  // by the checker's own `repair`
 };
 
 }  // namespace skiff

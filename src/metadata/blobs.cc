@@ -39,7 +39,8 @@ Status write_labels(Transaction& txn, const std::string& ns, const Digest& diges
   Statement update(txn, R"(
       UPDATE blob_names SET labels = ?, updated = ?, root = ?, touched = ?
       WHERE ns = ? AND digest = ?)",
-                   encode_labels(labels), updated, label_root(labels), txn.generation(), ns, digest);
+                   encode_labels(labels), updated, label_root(labels), txn.generation(), ns,
+                   digest);
   if (SKIFF_TRY(update.run()) == 0) return not_found(digest);
   return refs::set_label_edges(txn, ns, {refs::kContent, digest.str()}, labels);
 }
@@ -148,10 +149,10 @@ Status set_unconfirmed(Transaction& txn, const Digest& digest, const std::string
   return ok();
 }
 
-Status confirm(Transaction& txn, uint64_t generation) {
-  Statement update(txn, R"(
-      UPDATE blobs SET unconfirmed_boot = '' WHERE unconfirmed_boot <> '' AND written <= ?)",
-                   generation);
+Status confirm(Transaction& txn, const std::string& boot, uint64_t generation) {
+  Statement update(
+      txn, "UPDATE blobs SET unconfirmed_boot = '' WHERE unconfirmed_boot = ? AND written <= ?",
+      boot, generation);
   SKIFF_TRY(update.run());
   return ok();
 }

@@ -70,12 +70,11 @@ Status create(Transaction& txn, const std::string& ns, const ContainerRow& row) 
   SKIFF_TRY_WRAP(check_labels(row.labels), "container {}", row.id);
   SKIFF_TRY(namespaces::ensure(txn, ns));
   Time time = now();
-  Statement insert(txn, "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", ns, row.id,
-                   row.name, row.image, row.snapshotter, row.snapshot_key, row.spec, row.state,
-                   encode_labels(row.labels), row.created != 0 ? row.created : time,
+  Statement insert(txn, "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", ns,
+                   row.id, row.name, row.image, row.snapshotter, row.snapshot_key, row.spec,
+                   row.state, encode_labels(row.labels), row.created != 0 ? row.created : time,
                    row.updated != 0 ? row.updated : time);
-  if (auto inserted = insert.run(); !inserted)
-    return explain(std::move(inserted).error(), row);
+  if (auto inserted = insert.run(); !inserted) return explain(std::move(inserted).error(), row);
   return set_edges(txn, ns, row);
 }
 

@@ -15,7 +15,7 @@ constexpr int64_t kMaxRegexBytes = 1 << 20;
 enum class Operator { kPresent, kEqual, kNotEqual, kMatches };
 
 struct Selector {
-  std::vector<std::string> names;       // owns what path views
+  std::vector<std::string> names;  // owns what path views
   std::vector<std::string_view> path;
   Operator op = Operator::kPresent;
   std::string value;
@@ -24,12 +24,9 @@ struct Selector {
   bool match(const Filter::Lookup& lookup) const {
     std::optional<std::string_view> found = lookup(path);
     switch (op) {
-      case Operator::kPresent:
-        return found.has_value();
-      case Operator::kEqual:
-        return found == value;
-      case Operator::kNotEqual:
-        return found != value;
+      case Operator::kPresent: return found.has_value();
+      case Operator::kEqual: return found == value;
+      case Operator::kNotEqual: return found != value;
       case Operator::kMatches: {
         std::string_view text = found.value_or("");
         return RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *regex);
@@ -73,15 +70,16 @@ class Parser {
     do {
       all.push_back(SKIFF_TRY(selector()));
     } while (take(","));
-    if (at_ < text_.size()) return bad(at_, "expected a comma, an operator (==, !=, ~=) or the end");
+    if (at_ < text_.size())
+      return bad(at_, "expected a comma, an operator (==, !=, ~=) or the end");
     return all;
   }
 
  private:
   template <typename... Args>
   std::unexpected<Error> bad(size_t at, fmt::format_string<Args...> format, Args&&... args) {
-    return fail(Code::kInvalidArgument, "filter \"{}\": at character {}: {}",
-                text_.substr(0, 256), at + 1, fmt::format(format, std::forward<Args>(args)...));
+    return fail(Code::kInvalidArgument, "filter \"{}\": at character {}: {}", text_.substr(0, 256),
+                at + 1, fmt::format(format, std::forward<Args>(args)...));
   }
 
   bool take(std::string_view token) {
@@ -109,8 +107,7 @@ class Parser {
     }
     size_t begin = at_;
     selector.value = SKIFF_TRY(value());
-    if (selector.op == Operator::kMatches)
-      selector.regex = SKIFF_TRY(regex(selector.value, begin));
+    if (selector.op == Operator::kMatches) selector.regex = SKIFF_TRY(regex(selector.value, begin));
     return selector;
   }
 

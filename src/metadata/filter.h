@@ -1,6 +1,6 @@
-// containerd's filter language: name==redis,labels."a.b/c"~=^x - a comma is AND, several strings are
-// OR; == and != compare, ~= matches a regular expression anywhere in the value, a bare field asks
-// for presence.
+// containerd's filter language: name==redis,labels."a.b/c"~=^x - a comma is AND, several strings
+// are OR; == and != compare, ~= matches a regular expression anywhere in the value, a bare field
+// asks for presence.
 //
 //   selector  := fieldpath [("==" | "!=" | "~=") value]
 //   fieldpath := field {"." field}        field := [A-Za-z0-9_]+ or "quoted"
@@ -26,8 +26,8 @@ namespace skiff::metadata {
 class Filter {
  public:
   // The value of a field path ("labels", "a.b/c"), nullopt when it is absent.
-  using Lookup = std::function<std::optional<std::string_view>(
-      const std::vector<std::string_view>& path)>;
+  using Lookup =
+      std::function<std::optional<std::string_view>(const std::vector<std::string_view>& path)>;
 
   // No strings: matches everything. InvalidArgument shows the text and the place.
   static Result<Filter> compile(const std::vector<std::string>& texts);

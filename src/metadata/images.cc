@@ -5,8 +5,7 @@
 namespace skiff::metadata::images {
 namespace {
 
-constexpr RowFilter::Field kFields[] = {
-    {"name", 0}, {"target.digest", 1}, {"target.mediatype", 6}};
+constexpr RowFilter::Field kFields[] = {{"name", 0}, {"target.digest", 1}, {"target.mediatype", 6}};
 
 Result<Image> read(const Statement& row) {
   Image image;
@@ -37,7 +36,8 @@ Status insert(Transaction& txn, const std::string& ns, const Image& image, bool 
         expires = excluded.expires, touched = excluded.touched WHERE ?10)",
                       ns, image.name, image.digest, image.target, encode_labels(image.labels),
                       image.created != 0 ? image.created : time,
-                      image.updated != 0 ? image.updated : time, expires, txn.generation(), replace);
+                      image.updated != 0 ? image.updated : time, expires, txn.generation(),
+                      replace);
   if (SKIFF_TRY(statement.run()) == 0)
     return fail(Code::kAlreadyExists, "image {}: already exists", image.name);
   refs::Node node{refs::kImages, image.name};

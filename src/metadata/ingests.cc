@@ -27,12 +27,15 @@ Result<std::vector<Ingest>> read_all(Statement& rows) {
   return ingests;
 }
 
-// The id of the row that went.
+// The row goes, and what leases held of it; returns its id.
 Result<std::string> erase(Transaction& txn, const std::string& ns, const std::string& ref) {
   Statement statement(txn, "DELETE FROM ingests WHERE ns = ? AND ref = ? RETURNING id", ns, ref);
   if (!SKIFF_TRY(statement.next())) return fail(Code::kNotFound, "ingest {}: not found", ref);
   std::string id = statement.string(0);
   SKIFF_TRY(statement.run());
+  Statement held(txn, "DELETE FROM refs WHERE ns = ? AND to_type = 'ingests' AND to_id = ?", ns,
+                 ref);
+  SKIFF_TRY(held.run());
   return id;
 }
 
@@ -89,10 +92,6 @@ Status remove(Transaction& txn, const std::string& ns, const std::string& ref) {
 
 Status finish(Transaction& txn, const std::string& ns, const std::string& ref) {
   SKIFF_TRY(erase(txn, ns, ref));
-  // What leases held was the ingest; they hold the blob by now.
-  Statement statement(txn, "DELETE FROM refs WHERE ns = ? AND to_type = 'ingests' AND to_id = ?", ns,
-                      ref);
-  SKIFF_TRY(statement.run());
   return ok();
 }
 

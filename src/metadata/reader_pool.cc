@@ -40,9 +40,11 @@ Status ReaderPool::read(const Context& context, const std::function<Status(Reade
   Status status = run(bounded, *connection, fn);
   // A stopped statement says "interrupted"; why it was stopped says more.
   if (!status && status.error().is(Code::kDeadlineExceeded)) {
-    if (Status why = context.check(); !why) status = why;
-    else status = fail(Code::kDeadlineExceeded, "reading the metadata took longer than {} s",
-                       kLongestRead.count());
+    if (Status why = context.check(); !why)
+      status = why;
+    else
+      status = fail(Code::kDeadlineExceeded, "reading the metadata took longer than {} s",
+                    kLongestRead.count());
   }
   give_back(std::move(connection));
   return status;

@@ -70,13 +70,13 @@ Status hold(Transaction& txn, std::string_view ns, const std::string& lease, Nod
 Status touch(Transaction& txn, std::string_view ns, Node node) {
   uint64_t generation = txn.generation();
   if (node.type == kContent) {
-    Statement touch(txn, "UPDATE blob_names SET touched = ? WHERE ns = ? AND digest = ?", generation,
-                    ns, node.id);
+    Statement touch(txn, "UPDATE blob_names SET touched = ? WHERE ns = ? AND digest = ?",
+                    generation, ns, node.id);
     SKIFF_TRY(touch.run());
   } else if (node.type.starts_with(kSnapshotPrefix)) {
-    Statement touch(txn,
-                    "UPDATE snapshot_names SET touched = ? WHERE ns = ? AND snapshotter = ? AND key = ?",
-                    generation, ns, node.type.substr(kSnapshotPrefix.size()), node.id);
+    Statement touch(
+        txn, "UPDATE snapshot_names SET touched = ? WHERE ns = ? AND snapshotter = ? AND key = ?",
+        generation, ns, node.type.substr(kSnapshotPrefix.size()), node.id);
     SKIFF_TRY(touch.run());
   } else if (node.type == kIngests) {
     Statement touch(txn, "UPDATE ingests SET touched = ? WHERE ns = ? AND ref = ?", generation, ns,

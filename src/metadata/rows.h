@@ -74,7 +74,8 @@ Result<std::vector<Blob>> list(Reader& reader, const std::string& ns,
 // it to the lease when there is one. Bumps the touched generation. A shared row that is there keeps
 // its confirmation; FailedPrecondition when it has another size. `created`, `updated` 0: now.
 Status put(Transaction& txn, const std::string& ns, const Blob& blob, const std::string& lease);
-Status set_labels(Transaction& txn, const std::string& ns, const Digest& digest, const Labels& labels);
+Status set_labels(Transaction& txn, const std::string& ns, const Digest& digest,
+                  const Labels& labels);
 // Takes the namespace's name away; with the last name the shared row goes and a tombstone stands
 // for the file (gc.h says how a file that comes back meanwhile is kept).
 Status remove(Transaction& txn, const std::string& ns, const Digest& digest);
@@ -82,16 +83,16 @@ Status remove(Transaction& txn, const std::string& ns, const Digest& digest);
 Result<std::vector<Blob>> list_shared(Reader& reader);
 // The bytes were written (again) in `boot`; empty: they are known to be on disk.
 Status set_unconfirmed(Transaction& txn, const Digest& digest, const std::string& boot);
-// Clears unconfirmed_boot of every blob whose row was made up to `generation`.
-Status confirm(Transaction& txn, uint64_t generation);
-// Blobs whose bytes were written in another boot and never confirmed.
+// Clears unconfirmed_boot of every blob that was written in `boot` up to `generation`.
+Status confirm(Transaction& txn, const std::string& boot, uint64_t generation);
+// Blobs whose bytes were written in another boot and never confirmed, or whose sync failed.
 Result<std::vector<Blob>> suspects(Reader& reader, const std::string& current_boot);
 }  // namespace blobs
 
 // --- ingests ----------------------------------------------------------------------------------
 struct Ingest {
-  std::string id;   // the file's name below content/ingest
-  std::string ref;  // the writer's key, per namespace
+  std::string id;       // the file's name below content/ingest
+  std::string ref;      // the writer's key, per namespace
   uint64_t offset = 0;  // the contiguous prefix that was written
   uint64_t total = 0;   // 0: not known
   Digest expected;      // empty: not known
@@ -106,7 +107,8 @@ Result<std::vector<Ingest>> list_all(Reader& reader);
 // Creates or replaces. Without a lease it is kept for 24 hours after `updated`, else as long as the
 // lease holds it.
 Status put(Transaction& txn, const std::string& ns, const Ingest& ingest, const std::string& lease);
-Status remove(Transaction& txn, const std::string& ns, const std::string& ref);  // leaves a tombstone
+Status remove(Transaction& txn, const std::string& ns,
+              const std::string& ref);  // leaves a tombstone
 // The same, without a tombstone: the file has become a blob.
 Status finish(Transaction& txn, const std::string& ns, const std::string& ref);
 }  // namespace ingests
@@ -140,9 +142,12 @@ Result<std::vector<Snapshot>> list(Reader& reader, const std::string& ns,
                                    const std::vector<std::string>& filters);
 // Ids from the snapshot up to its lowest ancestor (itself first).
 Result<std::vector<int64_t>> chain(Reader& reader, int64_t id);
-// A new active or view snapshot; returns its id. AlreadyExists when the key is taken, NotFound when
-// the namespace has no such parent, InvalidArgument when that is not committed. `parent` empty: none.
-// Adds it to the lease when there is one; bumps the touched generation.
+// An id for a snapshot whose folder is made before its row.
+Result<int64_t> reserve_id(Transaction& txn);
+// A new active or view snapshot; returns its id: the one given, which was reserved before, or where
+// that is 0 a new one. AlreadyExists when the key is taken, NotFound when the namespace has no such
+// parent, InvalidArgument when that is not committed. `parent` empty: none. Adds it to the lease
+// when there is one; bumps the touched generation.
 Result<int64_t> create(Transaction& txn, const std::string& ns, const Snapshot& snapshot,
                        const std::string& lease);
 struct CommitRow {
@@ -159,8 +164,8 @@ struct CommitRow {
   Digest verified_chain_id;
 };
 // Turns the active `key` into the committed `row.name`, its labels replaced by the row's; leases
-// that held the key hold the name. AlreadyExists when the name is taken, FailedPrecondition when the
-// key is not active.
+// that held the key hold the name. AlreadyExists when the name is taken, FailedPrecondition when
+// the key is not active.
 Status commit(Transaction& txn, const std::string& ns, const std::string& snapshotter,
               const std::string& key, const CommitRow& row, const std::string& lease);
 // Gives another namespace the name of a committed chain that exists already, ancestors included.
@@ -176,13 +181,13 @@ Status remove(Transaction& txn, const std::string& ns, const std::string& snapsh
               const std::string& key);
 // Every shared row, by id, `key` being the verified chain ID or empty.
 Result<std::vector<Snapshot>> list_shared(Reader& reader, const std::string& snapshotter);
-// The layer was written (again) in `boot`; empty: it is known to be on disk.
-Status set_unconfirmed(Transaction& txn, int64_t id, const std::string& boot);
-// Clears unconfirmed_boot of every snapshot committed (or written again) up to `generation`.
-Status confirm(Transaction& txn, uint64_t generation);
+// Clears unconfirmed_boot of every snapshot committed (or written again) in `boot` up to
+// `generation`; those of another boot wait until they are made anew.
+Status confirm(Transaction& txn, const std::string& boot, uint64_t generation);
 // The bytes of a committed snapshot were made anew in this boot; they wait for confirmation again.
 Status rewritten(Transaction& txn, int64_t id, const std::string& boot);
-// Committed snapshots written in another boot and never confirmed, parents first.
+// Committed snapshots written in another boot and never confirmed, or whose sync failed; parents
+// first.
 Result<std::vector<Snapshot>> suspects(Reader& reader, const std::string& current_boot);
 }  // namespace snapshots
 

@@ -169,8 +169,8 @@ Result<int> pragma_int(Connection& connection, const char* pragma) {
 
 Status apply(Connection& writer, int version) {
   SKIFF_TRY(writer.exec("BEGIN IMMEDIATE"));
-  std::string head = fmt::format("PRAGMA application_id={};PRAGMA user_version={};", kApplicationId,
-                                 version + 1);
+  std::string head =
+      fmt::format("PRAGMA application_id={};PRAGMA user_version={};", kApplicationId, version + 1);
   Status status = writer.exec(head.c_str());
   if (status) status = writer.exec(kMigrations[version]);
   if (status) status = writer.exec("COMMIT");

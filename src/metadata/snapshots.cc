@@ -38,17 +38,18 @@ Result<std::vector<Snapshot>> read_all(Statement& rows) {
   return snapshots;
 }
 
-#define SKIFF_NAMED_SNAPSHOTS                                                                       \
-  "SELECT s.id, s.snapshotter, n.key, p.key, s.kind, n.labels, n.created, n.updated, s.parent_id, " \
-  "       s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.remote_source, s.chain_id, "         \
-  "       CASE s.kind WHEN 1 THEN 'view' WHEN 2 THEN 'active' ELSE 'committed' END "                \
-  "FROM snapshot_names n JOIN snapshots s USING (id) "                                              \
+#define SKIFF_NAMED_SNAPSHOTS                                                               \
+  "SELECT s.id, s.snapshotter, n.key, p.key, s.kind, n.labels, n.created, n.updated, "      \
+  "s.parent_id, "                                                                           \
+  "       s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.remote_source, s.chain_id, " \
+  "       CASE s.kind WHEN 1 THEN 'view' WHEN 2 THEN 'active' ELSE 'committed' END "        \
+  "FROM snapshot_names n JOIN snapshots s USING (id) "                                      \
   "LEFT JOIN snapshot_names p ON p.id = s.parent_id AND p.ns = n.ns "
 
 // Without a namespace the key is the verified chain ID.
-#define SKIFF_SHARED_SNAPSHOTS                                                                  \
-  "SELECT s.id, s.snapshotter, s.chain_id, p.chain_id, s.kind, '{}', s.created, s.created, "    \
-  "       s.parent_id, s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.remote_source "     \
+#define SKIFF_SHARED_SNAPSHOTS                                                               \
+  "SELECT s.id, s.snapshotter, s.chain_id, p.chain_id, s.kind, '{}', s.created, s.created, " \
+  "       s.parent_id, s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.remote_source "  \
   "FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent_id "
 
 // The id of a committed snapshot that may be a parent.
@@ -58,7 +59,8 @@ Result<int64_t> parent_id(Reader& reader, const std::string& ns, const std::stri
       SELECT s.id, s.kind FROM snapshot_names n JOIN snapshots s USING (id)
       WHERE n.ns = ? AND n.snapshotter = ? AND n.key = ?)",
                  ns, snapshotter, parent);
-  if (!SKIFF_TRY(find.next())) return fail(Code::kNotFound, "parent snapshot {}: not found", parent);
+  if (!SKIFF_TRY(find.next()))
+    return fail(Code::kNotFound, "parent snapshot {}: not found", parent);
   if (static_cast<SnapshotKind>(find.integer(1)) != SnapshotKind::kCommitted)
     return fail(Code::kInvalidArgument, "parent snapshot {}: is not committed", parent);
   return find.integer(0);
@@ -81,8 +83,7 @@ Status insert_name(Transaction& txn, const std::string& ns, const Snapshot& snap
   SKIFF_TRY(std::move(inserted));
   std::string type = refs::snapshots(snapshot.snapshotter);
   refs::Node node{type, snapshot.key};
-  if (!snapshot.parent.empty())
-    SKIFF_TRY(refs::add(txn, ns, node, {type, snapshot.parent}, true));
+  if (!snapshot.parent.empty()) SKIFF_TRY(refs::add(txn, ns, node, {type, snapshot.parent}, true));
   return refs::set_label_edges(txn, ns, node, snapshot.labels);
 }
 
@@ -122,15 +123,17 @@ Result<std::vector<Snapshot>> list(Reader& reader, const std::string& ns,
                                    const std::vector<std::string>& filters) {
   RowFilter filter = SKIFF_TRY(RowFilter::compile(filters, kFields, 5));
   std::vector<Snapshot> snapshots;
-  Statement rows(reader, SKIFF_NAMED_SNAPSHOTS "WHERE n.ns = ? AND n.snapshotter = ? ORDER BY n.key",
-                 ns, snapshotter);
+  Statement rows(reader,
+                 SKIFF_NAMED_SNAPSHOTS "WHERE n.ns = ? AND n.snapshotter = ? ORDER BY n.key", ns,
+                 snapshotter);
   while (SKIFF_TRY(rows.next()))
     if (filter.match(rows)) snapshots.push_back(SKIFF_TRY(read(rows)));
   return snapshots;
 }
 
 Result<std::vector<Snapshot>> list_shared(Reader& reader, const std::string& snapshotter) {
-  Statement rows(reader, SKIFF_SHARED_SNAPSHOTS "WHERE s.snapshotter = ? ORDER BY s.id", snapshotter);
+  Statement rows(reader, SKIFF_SHARED_SNAPSHOTS "WHERE s.snapshotter = ? ORDER BY s.id",
+                 snapshotter);
   return read_all(rows);
 }
 
@@ -150,21 +153,38 @@ Result<std::vector<int64_t>> chain(Reader& reader, int64_t id) {
   return ids;
 }
 
+// What AUTOINCREMENT itself counts with: an id taken here is never given to a row that asks for
+// none.
+Result<int64_t> reserve_id(Transaction& txn) {
+  Statement next(txn, R"(
+      UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'snapshots' RETURNING seq)");
+  if (SKIFF_TRY(next.next())) {
+    int64_t id = next.integer(0);
+    SKIFF_TRY(next.run());
+    return id;
+  }
+  Statement first(txn, "INSERT INTO sqlite_sequence (name, seq) VALUES ('snapshots', 1)");
+  SKIFF_TRY(first.run());
+  return 1;
+}
+
 Result<int64_t> create(Transaction& txn, const std::string& ns, const Snapshot& snapshot,
                        const std::string& lease) {
   if (snapshot.key.empty()) return fail(Code::kInvalidArgument, "the snapshot has no key");
   if (snapshot.kind == SnapshotKind::kCommitted)
-    return fail(Code::kInvalidArgument, "snapshot {}: is made active, then committed", snapshot.key);
+    return fail(Code::kInvalidArgument, "snapshot {}: is made active, then committed",
+                snapshot.key);
   int64_t parent = 0;
   if (!snapshot.parent.empty())
     parent = SKIFF_TRY_WRAP(parent_id(txn, ns, snapshot.snapshotter, snapshot.parent),
                             "snapshot {}", snapshot.key);
   Statement insert(txn, R"(
-      INSERT INTO snapshots (snapshotter, parent_id, kind, created, written, unconfirmed_boot,
+      INSERT INTO snapshots (id, snapshotter, parent_id, kind, created, written, unconfirmed_boot,
                              usage_bytes, usage_inodes, remote_source)
-      VALUES (?, ?, ?, ?, ?, '', 0, 0, ?) RETURNING id)",
-                   snapshot.snapshotter, or_null(parent), static_cast<int>(snapshot.kind), now(),
-                   txn.generation(), snapshot.remote_source);
+      VALUES (?, ?, ?, ?, ?, ?, '', 0, 0, ?) RETURNING id)",
+                   or_null(snapshot.id), snapshot.snapshotter, or_null(parent),
+                   static_cast<int>(snapshot.kind), now(), txn.generation(),
+                   snapshot.remote_source);
   SKIFF_TRY(insert.next());
   int64_t id = insert.integer(0);
   SKIFF_TRY(insert.run());
@@ -182,8 +202,9 @@ Status commit(Transaction& txn, const std::string& ns, const std::string& snapsh
   int64_t parent = snapshot.parent_id;
   if (row.parent) {
     snapshot.parent = *row.parent;
-    parent = row.parent->empty() ? 0 : SKIFF_TRY_WRAP(parent_id(txn, ns, snapshotter, *row.parent),
-                                                      "commit snapshot {}", key);
+    parent = row.parent->empty() ? 0
+                                 : SKIFF_TRY_WRAP(parent_id(txn, ns, snapshotter, *row.parent),
+                                                  "commit snapshot {}", key);
   }
   std::optional<std::string> chain_id;
   if (!row.verified_chain_id.empty()) {
@@ -199,8 +220,8 @@ Status commit(Transaction& txn, const std::string& ns, const std::string& snapsh
 
   // The key gives way to the name, with its edges and in every lease.
   std::string type = refs::snapshots(snapshotter);
-  Statement erase(txn, "DELETE FROM snapshot_names WHERE ns = ? AND snapshotter = ? AND key = ?", ns,
-                  snapshotter, key);
+  Statement erase(txn, "DELETE FROM snapshot_names WHERE ns = ? AND snapshotter = ? AND key = ?",
+                  ns, snapshotter, key);
   SKIFF_TRY(erase.run());
   SKIFF_TRY(forget_edges(txn, ns, {type, key}));
   snapshot.key = row.name;
@@ -276,19 +297,18 @@ Status remove(Transaction& txn, const std::string& ns, const std::string& snapsh
   return tombstones::put(txn, "snapshot", fmt::format("{}/{}", snapshotter, snapshot.id));
 }
 
-Status set_unconfirmed(Transaction& txn, int64_t id, const std::string& boot) {
-  Statement update(txn, "UPDATE snapshots SET unconfirmed_boot = ?, written = ? WHERE id = ?", boot,
-                   txn.generation(), id);
-  if (SKIFF_TRY(update.run()) == 0)
-    return fail(Code::kNotFound, "snapshot id {}: not found", id);
+Status confirm(Transaction& txn, const std::string& boot, uint64_t generation) {
+  Statement update(
+      txn, "UPDATE snapshots SET unconfirmed_boot = '' WHERE unconfirmed_boot = ? AND written <= ?",
+      boot, generation);
+  SKIFF_TRY(update.run());
   return ok();
 }
 
-Status confirm(Transaction& txn, uint64_t generation) {
-  Statement update(txn, R"(
-      UPDATE snapshots SET unconfirmed_boot = '' WHERE unconfirmed_boot <> '' AND written <= ?)",
-                   generation);
-  SKIFF_TRY(update.run());
+Status rewritten(Transaction& txn, int64_t id, const std::string& boot) {
+  Statement update(txn, "UPDATE snapshots SET unconfirmed_boot = ?, written = ? WHERE id = ?", boot,
+                   txn.generation(), id);
+  if (SKIFF_TRY(update.run()) == 0) return fail(Code::kNotFound, "snapshot id {}: not found", id);
   return ok();
 }
 

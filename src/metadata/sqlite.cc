@@ -14,8 +14,8 @@ namespace {
 constexpr char kWriterPragmas[] =
     "PRAGMA cache_size=-1024;"
     "PRAGMA foreign_keys=ON;"
-    "PRAGMA secure_delete=OFF;"      // Debian's default zeroes what is deleted: twice the pages
-    "PRAGMA wal_autocheckpoint=0;"   // the writer checkpoints between groups (store.cc)
+    "PRAGMA secure_delete=OFF;"     // Debian's default zeroes what is deleted: twice the pages
+    "PRAGMA wal_autocheckpoint=0;"  // the writer checkpoints between groups (store.cc)
     "PRAGMA journal_size_limit=16777216;"
     // Commits do not sync; the writer syncs the WAL itself, once for all who need it (store.cc).
     "PRAGMA synchronous=NORMAL;"
@@ -37,34 +37,28 @@ void configure_library() {
 Code code_of(int code, int sys_errno) {
   switch (code & 0xff) {
     case SQLITE_FULL:
-    case SQLITE_NOMEM:
-      return Code::kResourceExhausted;
+    case SQLITE_NOMEM: return Code::kResourceExhausted;
     case SQLITE_IOERR:
-      return sys_errno == ENOSPC || sys_errno == EDQUOT ? Code::kResourceExhausted : Code::kDataLoss;
+      return sys_errno == ENOSPC || sys_errno == EDQUOT ? Code::kResourceExhausted
+                                                        : Code::kDataLoss;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      return Code::kDataLoss;
+    case SQLITE_NOTADB: return Code::kDataLoss;
     case SQLITE_CONSTRAINT:
       return code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY
                  ? Code::kAlreadyExists
                  : Code::kFailedPrecondition;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      return Code::kUnavailable;
-    case SQLITE_INTERRUPT:
-      return Code::kDeadlineExceeded;
+    case SQLITE_LOCKED: return Code::kUnavailable;
+    case SQLITE_INTERRUPT: return Code::kDeadlineExceeded;
     case SQLITE_READONLY:
     case SQLITE_PERM:
-    case SQLITE_AUTH:
-      return Code::kPermissionDenied;
+    case SQLITE_AUTH: return Code::kPermissionDenied;
     case SQLITE_CANTOPEN:
       return sys_errno == EMFILE || sys_errno == ENFILE || sys_errno == ENOSPC
                  ? Code::kResourceExhausted
                  : Code::kUnavailable;
-    case SQLITE_TOOBIG:
-      return Code::kInvalidArgument;
-    default:
-      return Code::kInternal;
+    case SQLITE_TOOBIG: return Code::kInvalidArgument;
+    default: return Code::kInternal;
   }
 }
 
@@ -79,7 +73,8 @@ Error Connection::error(int code, std::string_view what) {
                  (code & 0xff) == SQLITE_CANTOPEN;
   std::string message = fmt::format("{} ({}): {}", what, file_.string(), text);
   if (meaning == Code::kDataLoss)
-    message += "; the database is damaged or its disk fails: run skiff fsck, look at the kernel's log";
+    message +=
+        "; the database is damaged or its disk fails: run skiff fsck, look at the kernel's log";
   if (from_os && sys_errno != 0) return errno_error(sys_errno, message).with_code(meaning);
   return Error(meaning, std::move(message));
 }
@@ -126,8 +121,7 @@ Result<std::string> Connection::pragma(const char* sql) {
   int code = sqlite3_step(statement);
   std::string value;
   if (code == SQLITE_ROW)
-    if (auto* text = sqlite3_column_text(statement, 0))
-      value = reinterpret_cast<const char*>(text);
+    if (auto* text = sqlite3_column_text(statement, 0)) value = reinterpret_cast<const char*>(text);
   code = sqlite3_finalize(statement);
   if (code != SQLITE_OK) return std::unexpected(error(code, "metadata"));
   return value;
@@ -135,8 +129,8 @@ Result<std::string> Connection::pragma(const char* sql) {
 
 Result<sqlite3_stmt*> Connection::prepare(const char* sql, bool keep) {
   sqlite3_stmt* statement = nullptr;
-  int code = sqlite3_prepare_v3(db_, sql, -1, keep ? SQLITE_PREPARE_PERSISTENT : 0, &statement,
-                                nullptr);
+  int code =
+      sqlite3_prepare_v3(db_, sql, -1, keep ? SQLITE_PREPARE_PERSISTENT : 0, &statement, nullptr);
   if (code != SQLITE_OK) return std::unexpected(error(code, "metadata"));
   return statement;
 }

@@ -88,7 +88,9 @@ class Statement {
   void bind_text(int index, std::string_view value);
   void bind_null(int index);
   template <std::integral T>
-  void bind(int index, T value) { bind_integer(index, static_cast<int64_t>(value)); }
+  void bind(int index, T value) {
+    bind_integer(index, static_cast<int64_t>(value));
+  }
   void bind(int index, std::string_view value) { bind_text(index, value); }
   void bind(int index, const Digest& value) { bind_text(index, value.str()); }
   template <typename T>

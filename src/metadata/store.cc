@@ -16,8 +16,9 @@ class SqliteStore : public Store {
               uint64_t generation, std::function<void(const Error&)> on_failure)
       : boot_id_(std::move(boot_id)),
         readers_(file),
-        writer_(std::move(connection), generation, [this] { return readers_.close_idle(); },
-                std::move(on_failure)) {}
+        writer_(
+            std::move(connection), generation, [this] { return readers_.close_idle(); },
+            std::move(on_failure)) {}
 
   Status start() { return writer_.start(); }
 

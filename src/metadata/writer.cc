@@ -22,8 +22,9 @@ constexpr auto kLongestGather = std::chrono::microseconds(300);
 constexpr size_t kStack = 256 * 1024;
 
 Error stopped_error() {
-  return Error(Code::kUnavailable,
-               "the metadata store has stopped after an I/O error; see the log, then restart skiffd");
+  return Error(
+      Code::kUnavailable,
+      "the metadata store has stopped after an I/O error; see the log, then restart skiffd");
 }
 
 }  // namespace
@@ -221,7 +222,8 @@ int Writer::on_commit(void* self, sqlite3*, const char*, int pages) {
 
 Status Writer::sync() {
   sqlite3_file* wal = nullptr;
-  int code = sqlite3_file_control(connection_->handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+  int code =
+      sqlite3_file_control(connection_->handle(), "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
   if (code != SQLITE_OK || wal == nullptr || wal->pMethods == nullptr)
     return fail(Code::kInternal, "metadata: SQLite does not show its write-ahead log");
   auto begin = Clock::now();
@@ -255,8 +257,8 @@ void Writer::checkpoint_when_due() {
   if (wal_pages_ < checkpoint_at_ || failed()) return;
   int log = 0;
   int copied = 0;
-  int code = sqlite3_wal_checkpoint_v2(connection_->handle(), "main", SQLITE_CHECKPOINT_PASSIVE, &log,
-                                       &copied);
+  int code = sqlite3_wal_checkpoint_v2(connection_->handle(), "main", SQLITE_CHECKPOINT_PASSIVE,
+                                       &log, &copied);
   if (code != SQLITE_OK) {
     Error error = connection_->error(code, "checkpoint metadata");
     log::warning("metadata checkpoint failed", {{"error", error}});

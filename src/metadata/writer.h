@@ -93,8 +93,8 @@ class Writer {
   std::optional<Clock::time_point> idle_since_;
   int wal_pages_ = 0;
   int checkpoint_at_;
-  size_t last_durable_ = 0;            // durable requests in the last group
-  Clock::duration last_sync_{};        // how long its sync took
+  size_t last_durable_ = 0;      // durable requests in the last group
+  Clock::duration last_sync_{};  // how long its sync took
 };
 
 }  // namespace skiff::metadata
