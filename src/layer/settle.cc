@@ -1,0 +1,408 @@
+#include "layer/settle.h"
+
+#include <cerrno>
+#include <cstdio>
+
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "layer/inode.h"
+#include "layer/names.h"
+#include "layer/stack_view.h"
+#include "sys/file.h"
+
+namespace skiff::layer {
+namespace {
+
+using sys::UniqueFd;
+
+constexpr int kMaxLinks = 40;
+// Layers of the view from here on are the lowers; 0 is the staging directory itself.
+constexpr size_t kLowers = 1;
+
+class Settler {
+ public:
+  Settler(const Context& context, StagedLayer::Records& records, int staging, StackView view,
+          StackView lowers)
+      : context_(context),
+        records_(records),
+        staging_(staging),
+        view_(std::move(view)),
+        lowers_(std::move(lowers)) {}
+
+  Status run() {
+    if (!records_.tangle.empty() && !lowers_.root().empty()) return tangled(records_.tangle);
+    SKIFF_TRY(check_replaced());
+    SKIFF_TRY(relocate_all());
+    SKIFF_TRY(make_links());
+    SKIFF_TRY(drop_whiteouts());
+    if (records_.opaque_root) SKIFF_TRY(hide_root());
+    return finish_directories();
+  }
+
+ private:
+  static std::unexpected<Error> tangled(std::string_view why) {
+    return fail(Code::kFailedPrecondition, "the layer must be applied onto its parent: {}", why);
+  }
+  static std::unexpected<Error> not_a_directory(std::string_view path) {
+    return fail(Code::kInvalidArgument, "\"{}\" is not a directory in the layers below", shown(path));
+  }
+
+  Result<UniqueFd> open_staged(const std::string& path) const {
+    return sys::open_confined(staging_, path.empty() ? "." : path, O_RDONLY | O_DIRECTORY,
+                              sys::Confine::kNoSymlinks);
+  }
+
+  // What the lowers have at a path whose parent is a directory in staging.
+  Result<Found> lower_self(const std::string& path) {
+    auto [parent, base] = split_name(path);
+    auto parts = SKIFF_TRY(view_.directory(std::string(parent)));
+    return view_.look(parts, std::string(base), kLowers);
+  }
+
+  // Directories that entries went through before something else took their place: had a symlink of
+  // the lowers stood there, those entries would lie elsewhere.
+  Status check_replaced() {
+    for (const auto& [path, dir] : records_.implicit) {
+      if (!dir.replaced || dir.fresh || path.empty()) continue;
+      SKIFF_TRY(context_.check());
+      auto [parent, base] = split_name(path);
+      auto parts = SKIFF_TRY(lowers_.directory(std::string(parent)));
+      Found found = SKIFF_TRY(lowers_.look(parts, std::string(base)));
+      if (found.kind == Found::Kind::kSymlink)
+        return tangled(fmt::format("\"{}\" is used through a symlink and then replaced", shown(path)));
+      if (found.kind == Found::Kind::kOther) return not_a_directory(path);
+    }
+    return ok();
+  }
+
+  // --- symlinks of the lowers ---
+
+  Status relocate_all() {
+    for (const auto& [path, dir] : records_.implicit) todo_.insert(path);
+    while (!todo_.empty()) {
+      SKIFF_TRY(context_.check());
+      std::string path = std::move(todo_.extract(todo_.begin()).value());
+      auto it = records_.implicit.find(path);
+      if (path.empty() || it == records_.implicit.end() || it->second.fresh || it->second.replaced)
+        continue;
+      Found found = SKIFF_TRY(lower_self(path));
+      if (found.kind == Found::Kind::kOther) return not_a_directory(path);
+      if (found.kind == Found::Kind::kSymlink) SKIFF_TRY(relocate(path, found.target));
+    }
+    return ok();
+  }
+
+  // What was staged below `path` belongs where the lowers' symlink of that name leads.
+  Status relocate(const std::string& path, const std::string& target) {
+    std::string to = SKIFF_TRY_WRAP(resolve(std::string(split_name(path).parent), target),
+                                    "symlink \"{}\" in the layers below", shown(path));
+    SKIFF_TRY(ensure_directory(to, records_.implicit.at(path).needed));
+    SKIFF_TRY(merge(path, to));
+    view_.forget();
+    return ok();
+  }
+
+  // Where `target` leads from the directory `at`, in the view of the lowers with this layer on top. Its end
+  // may be missing.
+  Result<std::string> resolve(std::string at, const std::string& target) {
+    int links = 0;
+    std::vector<std::string> rest;  // last first
+    auto push = [&](const std::string& text) {
+      if (text.starts_with('/')) at.clear();
+      std::vector<std::string> parts;
+      for (size_t begin = 0; begin < text.size();) {
+        size_t end = std::min(text.find('/', begin), text.size());
+        if (end > begin && text.substr(begin, end - begin) != ".") parts.push_back(text.substr(begin, end - begin));
+        begin = end + 1;
+      }
+      rest.insert(rest.end(), parts.rbegin(), parts.rend());
+    };
+    push(target);
+    while (!rest.empty()) {
+      std::string name = std::move(rest.back());
+      rest.pop_back();
+      if (name == "..") {
+        at = split_name(at).parent;
+        continue;
+      }
+      std::string path = join_name(at, name);
+      Found found = SKIFF_TRY(seen_at(at, name, path));
+      if (found.kind == Found::Kind::kOther) return not_a_directory(path);
+      if (found.kind != Found::Kind::kSymlink) {
+        at = std::move(path);
+      } else if (++links > kMaxLinks) {
+        return fail(Code::kInvalidArgument, "too many symlinks, the last at \"{}\"", shown(path));
+      } else {
+        push(found.target);
+      }
+      if (at.size() >= PATH_MAX) return fail(Code::kInvalidArgument, "it leads to a path that is too long");
+    }
+    return at;
+  }
+
+  // A staged directory without an entry of its own is transparent to a symlink of the lowers.
+  Result<Found> seen_at(const std::string& at, const std::string& name, const std::string& path) {
+    auto parts = SKIFF_TRY(view_.directory(at));
+    auto it = records_.implicit.find(path);
+    bool transparent = it != records_.implicit.end() && !it->second.fresh && !it->second.replaced;
+    if (transparent) {
+      Found lower = SKIFF_TRY(view_.look(parts, name, kLowers));
+      if (lower.kind == Found::Kind::kSymlink) return lower;
+    }
+    return view_.look(parts, name);
+  }
+
+  // Makes the staged directory `path` and its parents where they are missing.
+  Status ensure_directory(const std::string& path, bool needed) {
+    for (size_t end = 0; end < path.size();) {
+      end = std::min(path.find('/', end + 1), path.size());
+      std::string part = path.substr(0, end);
+      auto [parent, base] = split_name(part);
+      UniqueFd dir = SKIFF_TRY(open_staged(std::string(parent)));
+      KeepTimes keep(dir.get());
+      std::string name(base);
+      if (mkdirat(dir.get(), name.c_str(), 0755) == 0) {
+        records_.implicit[part].needed = needed;
+        todo_.insert(part);
+        continue;
+      }
+      if (errno != EEXIST) return fail_errno(errno, "make {}", shown(part));
+      struct stat st{};
+      if (fstatat(dir.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return fail_errno(errno, "stat {}", shown(part));
+      if (!S_ISDIR(st.st_mode))
+        return tangled(fmt::format("\"{}\" is used through a symlink and changed", shown(part)));
+      auto it = records_.implicit.find(part);
+      if (it != records_.implicit.end() && needed) it->second.needed = true;
+    }
+    return ok();
+  }
+
+  // Moves all that lies in one staged directory into another, and takes the empty one away.
+  Status merge(const std::string& from, const std::string& to) {
+    UniqueFd source = SKIFF_TRY(open_staged(from));
+    UniqueFd target = SKIFF_TRY(open_staged(to));
+    {
+      KeepTimes keep(target.get());
+      if (SKIFF_TRY(is_opaque(source.get()))) SKIFF_TRY(mark_opaque(target.get()));
+      auto names = SKIFF_TRY(sys::list_dir(proc_path(source.get())));
+      for (const std::string& name : names)
+        SKIFF_TRY(move(source.get(), target.get(), name, join_name(from, name), join_name(to, name)));
+    }
+    auto [parent, base] = split_name(from);
+    UniqueFd dir = SKIFF_TRY(open_staged(std::string(parent)));
+    KeepTimes keep(dir.get());
+    if (unlinkat(dir.get(), std::string(base).c_str(), AT_REMOVEDIR) != 0)
+      return fail_errno(errno, "remove {}", shown(from));
+    records_.implicit.erase(from);
+    return ok();
+  }
+
+  Status move(int source, int target, const std::string& name, const std::string& from,
+              const std::string& to) {
+    if (renameat2(source, name.c_str(), target, name.c_str(), RENAME_NOREPLACE) == 0) {
+      rename_records(from, to);
+      return ok();
+    }
+    if (errno != EEXIST) return fail_errno(errno, "move {} to {}", shown(from), shown(to));
+    struct stat from_st{}, to_st{};
+    if (fstatat(source, name.c_str(), &from_st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        fstatat(target, name.c_str(), &to_st, AT_SYMLINK_NOFOLLOW) != 0)
+      return fail_errno(errno, "stat {}", shown(to));
+    auto it = records_.implicit.find(from);
+    bool plain_directory = it != records_.implicit.end() && !it->second.replaced && !it->second.fresh;
+    if (S_ISDIR(to_st.st_mode) && plain_directory) {
+      if (auto other = records_.implicit.find(to); other != records_.implicit.end())
+        other->second.needed |= it->second.needed;
+      return merge(from, to);
+    }
+    if (!is_whiteout(from_st))
+      return tangled(fmt::format("\"{}\" and \"{}\" are one through a symlink", shown(from), shown(to)));
+    // The whiteout is for the lowers' self; what the layer has there itself stays, alone.
+    if (S_ISDIR(to_st.st_mode))
+      return tangled(fmt::format("\"{}\" is hidden through a symlink and used", shown(to)));
+    records_.whiteouts.erase(from);
+    if (unlinkat(source, name.c_str(), 0) != 0) return fail_errno(errno, "remove {}", shown(from));
+    return ok();
+  }
+
+  void rename_records(const std::string& from, const std::string& to) {
+    auto renamed = [&](const std::string& path) { return to + path.substr(from.size()); };
+    // All names at and below `from`: itself, then those that start with it and a slash.
+    auto each = [&](auto& records, auto rename) {
+      if (auto it = records.find(from); it != records.end()) rename(records.extract(it));
+      std::string below = from + "/";
+      for (auto it = records.lower_bound(below); it != records.end();) {
+        auto here = it++;
+        if (!key_of(*here).starts_with(below)) break;
+        rename(records.extract(here));
+      }
+    };
+    std::vector<std::pair<std::string, ImplicitDir>> dirs;
+    each(records_.implicit, [&](auto node) { dirs.emplace_back(renamed(node.key()), node.mapped()); });
+    for (auto& [path, dir] : dirs) {
+      todo_.insert(path);
+      records_.implicit.insert_or_assign(path, dir);
+    }
+    std::vector<std::pair<std::string, std::string>> links;
+    each(records_.links, [&](auto node) { links.emplace_back(renamed(node.key()), node.mapped()); });
+    for (auto& [path, target] : links) records_.links.insert_or_assign(path, target);
+    std::vector<std::string> whiteouts;
+    each(records_.whiteouts, [&](auto node) { whiteouts.push_back(renamed(node.value())); });
+    records_.whiteouts.insert(whiteouts.begin(), whiteouts.end());
+  }
+  static const std::string& key_of(const std::string& item) { return item; }
+  template <typename T>
+  static const std::string& key_of(const std::pair<const std::string, T>& item) { return item.first; }
+
+  // --- hard links into the lowers ---
+
+  Status make_links() {
+    std::map<std::string, std::string> made;  // target in the lowers -> where staging has that inode
+    for (const auto& [path, target] : records_.links) {
+      SKIFF_TRY(context_.check());
+      auto [parent, base_view] = split_name(target);
+      std::string base(base_view);
+      std::string in = SKIFF_TRY_WRAP(resolve("", std::string(parent)), "hard link \"{}\"", shown(path));
+      std::string real = join_name(in, base);
+      auto it = made.find(real);
+      if (it == made.end()) it = made.emplace(real, SKIFF_TRY(copy_up(path, in, base, real))).first;
+      if (it->second != path) SKIFF_TRY(link(it->second, path));
+    }
+    return ok();
+  }
+
+  // Brings the lowers' file into staging: to its own path, or, where the layer meanwhile has something
+  // else there, to the link's.
+  Result<std::string> copy_up(const std::string& link, const std::string& in, const std::string& base,
+                              const std::string& real) {
+    auto parts = SKIFF_TRY(view_.directory(in));
+    Found found = SKIFF_TRY(view_.look(parts, base, kLowers));
+    if (found.kind == Found::Kind::kNothing && !records_.whiteouts.empty())
+      return tangled(fmt::format("hard link \"{}\" leads to \"{}\", which a whiteout may hide", shown(link), shown(real)));
+    if (found.kind == Found::Kind::kNothing || found.kind == Found::Kind::kDirectory)
+      return fail(Code::kInvalidArgument, "hard link \"{}\": target \"{}\" {}", shown(link), shown(real),
+                  found.kind == Found::Kind::kNothing ? "does not exist" : "is a directory");
+    SKIFF_TRY(ensure_directory(in, true));
+    UniqueFd dir = SKIFF_TRY(open_staged(in));
+    {
+      KeepTimes keep(dir.get());
+      auto copied = copy_inode({found.in->get(), base}, {dir.get(), base});
+      if (copied) return real;
+      if (!copied.error().is(Code::kAlreadyExists)) return std::unexpected(std::move(copied).error());
+    }
+    auto [link_parent, link_base] = split_name(link);
+    UniqueFd link_dir = SKIFF_TRY(open_staged(std::string(link_parent)));
+    KeepTimes keep(link_dir.get());
+    SKIFF_TRY_WRAP(copy_inode({found.in->get(), base}, {link_dir.get(), std::string(link_base)}),
+                   "hard link \"{}\"", shown(link));
+    return link;
+  }
+
+  Status link(const std::string& from, const std::string& to) {
+    auto [from_parent, from_base] = split_name(from);
+    auto [to_parent, to_base] = split_name(to);
+    UniqueFd from_dir = SKIFF_TRY(open_staged(std::string(from_parent)));
+    UniqueFd to_dir = SKIFF_TRY(open_staged(std::string(to_parent)));
+    KeepTimes keep(to_dir.get());
+    if (linkat(from_dir.get(), std::string(from_base).c_str(), to_dir.get(), std::string(to_base).c_str(), 0) != 0)
+      return fail_errno(errno, "hard link \"{}\"", shown(to));
+    return ok();
+  }
+
+  // --- whiteouts ---
+
+  // One that hides nothing would show as a device.
+  Status drop_whiteouts() {
+    for (const std::string& path : records_.whiteouts) {
+      SKIFF_TRY(context_.check());
+      if (SKIFF_TRY(lower_self(path)).kind != Found::Kind::kNothing) continue;
+      auto [parent, base] = split_name(path);
+      UniqueFd dir = SKIFF_TRY(open_staged(std::string(parent)));
+      KeepTimes keep(dir.get());
+      if (unlinkat(dir.get(), std::string(base).c_str(), 0) != 0)
+        return fail_errno(errno, "remove the whiteout of {}", shown(path));
+    }
+    return ok();
+  }
+
+  // The kernel takes no opaque mark on the root of a layer: each of the lowers' names is hidden.
+  Status hide_root() {
+    KeepTimes keep(staging_);
+    for (const Part& part : lowers_.root()) {
+      auto names = SKIFF_TRY(sys::list_dir(proc_path(part.fd->get())));
+      for (const std::string& name : names) {
+        if (mknodat(staging_, name.c_str(), S_IFCHR, makedev(0, 0)) == 0) {
+          Found found = SKIFF_TRY(lowers_.look(lowers_.root(), name));
+          if (found.kind != Found::Kind::kNothing) continue;
+          if (unlinkat(staging_, name.c_str(), 0) != 0) return fail_errno(errno, "remove {}", shown(name));
+          continue;
+        }
+        if (errno != EEXIST) return fail_errno(errno, "hide {}", shown(name));
+        UniqueFd there(openat(staging_, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (there) SKIFF_TRY(mark_opaque(there.get()));
+      }
+    }
+    return ok();
+  }
+
+  // --- directories without an entry ---
+
+  // Children first: what is done to a child changes the time of its parent.
+  Status finish_directories() {
+    view_.forget();
+    for (auto it = records_.implicit.rbegin(); it != records_.implicit.rend(); ++it) {
+      const auto& [path, dir] = *it;
+      if (dir.replaced) continue;
+      SKIFF_TRY(context_.check());
+      SKIFF_TRY_WRAP(finish_directory(path, dir), "directory \"{}\"", shown(path));
+    }
+    return ok();
+  }
+
+  Status finish_directory(const std::string& path, const ImplicitDir& dir) {
+    Found lower;
+    if (path.empty())
+      lower.parts = lowers_.root();
+    else if (!dir.fresh)
+      lower = SKIFF_TRY(lower_self(path));
+    UniqueFd fd = SKIFF_TRY(open_staged(path));
+    if (!lower.parts.empty()) return copy_directory_metadata(lower.parts.front().fd->get(), fd.get());
+    if (!dir.needed) {
+      auto [parent, base] = split_name(path);
+      UniqueFd parent_fd = SKIFF_TRY(open_staged(std::string(parent)));
+      KeepTimes keep(parent_fd.get());
+      if (unlinkat(parent_fd.get(), std::string(base).c_str(), AT_REMOVEDIR) == 0) return ok();
+      if (errno != ENOTEMPTY) return fail_errno(errno, "remove");
+    }
+    constexpr timespec kEpoch[2] = {};
+    if (fchown(fd.get(), 0, 0) != 0 || fchmod(fd.get(), 0755) != 0 || futimens(fd.get(), kEpoch) != 0)
+      return fail_errno(errno, "set owner, mode and times");
+    return ok();
+  }
+
+  const Context& context_;
+  StagedLayer::Records& records_;
+  int staging_;
+  StackView view_;    // the staging directory on the lowers
+  StackView lowers_;  // the lowers alone
+  std::set<std::string> todo_;
+};
+
+}  // namespace
+
+Status settle_layer(const Context& context, StagedLayer::Records& records, int staging,
+                    std::span<const std::string> lowers) {
+  auto open_all = [&](bool with_staging) -> Result<StackView> {
+    std::vector<UniqueFd> fds;
+    if (with_staging)
+      fds.push_back(SKIFF_TRY(sys::open_confined(staging, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath)));
+    for (const std::string& lower : lowers) fds.push_back(SKIFF_TRY(sys::open_dir(lower)));
+    return StackView(std::move(fds));
+  };
+  return Settler(context, records, staging, SKIFF_TRY(open_all(true)), SKIFF_TRY(open_all(false))).run();
+}
+
+}  // namespace skiff::layer
