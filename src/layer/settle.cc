@@ -202,6 +202,7 @@ class Settler {
 
   Status move(int source, int target, const std::string& name, const std::string& from,
               const std::string& to) {
+    // no crash point: a staging folder is thrown away by the next start, however far it was settled
     if (renameat2(source, name.c_str(), target, name.c_str(), RENAME_NOREPLACE) == 0) {
       rename_records(from, to);
       return ok();
@@ -231,13 +232,13 @@ class Settler {
   void rename_records(const std::string& from, const std::string& to) {
     auto renamed = [&](const std::string& path) { return to + path.substr(from.size()); };
     // All names at and below `from`: itself, then those that start with it and a slash.
-    auto each = [&](auto& records, auto rename) {
-      if (auto it = records.find(from); it != records.end()) rename(records.extract(it));
+    auto each = [&](auto& records, auto change) {
+      if (auto it = records.find(from); it != records.end()) change(records.extract(it));
       std::string below = from + "/";
       for (auto it = records.lower_bound(below); it != records.end();) {
         auto here = it++;
         if (!key_of(*here).starts_with(below)) break;
-        rename(records.extract(here));
+        change(records.extract(here));
       }
     };
     std::vector<std::pair<std::string, ImplicitDir>> dirs;
