@@ -78,7 +78,7 @@ dial_timeout = "1m500ms"
   EXPECT_EQ(z.headers.size(), 3u);
   EXPECT_EQ(z.headers.get("x-one"), "1");
   EXPECT_TRUE(z.headers.begin()->sensitive);
-  EXPECT_EQ(z.tls.client_cert, dir_.path() + "/reg.example_5000_/../ca.crt");
+  EXPECT_EQ(z.tls.client_cert, dir_.path().string() + "/reg.example_5000_/../ca.crt");
   EXPECT_NE(z.tls.ca_pem.find("BEGIN CERTIFICATE"), z.tls.ca_pem.rfind("BEGIN CERTIFICATE"));
   EXPECT_EQ(hosts[1].base, "http://a.example/prefix/v2");
   EXPECT_TRUE(hosts[1].tls.skip_verify);

@@ -1,40 +1,24 @@
-// A directory under $TMPDIR (or /tmp) that goes with all it holds at the end of its scope.
+// A folder of its own for a test, with the means to put files there.
 #pragma once
-
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
-#include <stdexcept>
 #include <string>
+
+#include "sys/file.h"
 
 namespace skiff::testing {
 
-class TempDir {
+class TempDir : public sys::TempDir {
  public:
-  TempDir() {
-    const char* base = getenv("TMPDIR");
-    path_ = std::string(base && *base ? base : "/tmp") + "/skiff-test-XXXXXX";
-    if (!mkdtemp(path_.data())) throw std::runtime_error("cannot make " + path_);
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempDir(const TempDir&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  std::string operator/(const std::string& name) const { return (path() / name).string(); }
   // Writes a file (with its directories) and returns its path.
   std::string write(const std::string& name, const std::string& text) const {
-    std::filesystem::path path = *this / name;
-    std::filesystem::create_directories(path.parent_path());
-    std::ofstream(path, std::ios::binary) << text;
-    return path;
+    std::filesystem::path file = path() / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << text;
+    return file;
   }
-
- private:
-  std::string path_;
 };
 
 }  // namespace skiff::testing
