@@ -233,9 +233,7 @@ void MemoryRegistry::break_fetch(const Digest& digest, uint64_t after, Error err
   state_->lock()->breaks.insert_or_assign(digest, Break{after, std::move(error), times});
 }
 
-int MemoryRegistry::fetches(const Digest& digest) const {
-  return state_->lock()->fetches[digest];
-}
+int MemoryRegistry::fetches(const Digest& digest) const { return state_->lock()->fetches[digest]; }
 
 uint64_t MemoryRegistry::bytes_fetched(const Digest& digest) const {
   return state_->lock()->bytes[digest];

@@ -1,5 +1,5 @@
-// hosts.toml, which people write: whatever parses names hosts that requests can go to; whatever does
-// not is refused with the file's name.
+// hosts.toml, which people write: whatever parses names hosts that requests can go to; whatever
+// does not is refused with the file's name.
 #include <cstdint>
 
 #include "base/check.h"
