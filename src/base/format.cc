@@ -17,4 +17,7 @@ template FMT_API auto thousands_sep_impl(locale_ref) -> thousands_sep_result<wch
 template FMT_API auto decimal_point_impl(locale_ref) -> wchar_t;
 template FMT_API void buffer<wchar_t>::append(const wchar_t*, const wchar_t*);
 }  // namespace detail
+// What formatters of our own types (Digest) stand on; fmt/core.h only declares it.
+template auto formatter<string_view, char>::format(const string_view&, format_context&) const
+    -> format_context::iterator;
 FMT_END_NAMESPACE
