@@ -390,10 +390,8 @@ struct GcResponse {
 
 struct Space {
   std::string kind;
-  uint64_t count = 0, bytes = 0, reclaimable_bytes = 0;
-  template <class V> void fields(V& v) {
-    v(1, kind); v(2, count); v(3, bytes); v(4, reclaimable_bytes);
-  }
+  uint64_t count = 0, bytes = 0;
+  template <class V> void fields(V& v) { v(1, kind); v(2, count); v(3, bytes); }
 };
 
 struct DfResponse {

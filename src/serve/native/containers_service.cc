@@ -31,7 +31,8 @@ class Watch : public std::enable_shared_from_this<Watch> {
     // The callback may run right here, when the caller has gone already.
     auto gone = std::make_unique<OnStop>(call_->context().stop_token(), [weak = weak_from_this()] {
       if (auto watch = weak.lock())
-        watch->end(fail(Code::kCanceled, "the caller no longer waits"));
+        // A caller that is still there can ask again: then it is the daemon that goes.
+        watch->end(fail(Code::kUnavailable, "skiffd stops; the container goes on"));
     });
     *on_stop_.lock() = std::move(gone);
     if (ended_) drop();

@@ -99,7 +99,7 @@ Result<GcResponse> collect(const Parts& parts, const Context& context) {
 
 Status add_snapshot_space(const Context& context, metadata::Reader& reader,
                           const std::string& snapshotter, DfResponse& out) {
-  Space layers{"snapshots/" + snapshotter, 0, 0, 0};
+  Space layers{"snapshots/" + snapshotter, 0, 0};
   for (const auto& row :
        SKIFF_TRY(metadata::snapshots::list(reader, context.name_space(), snapshotter, {}))) {
     ++layers.count;
@@ -114,13 +114,13 @@ Result<DfResponse> disk_usage(const Parts& parts, const Context& context) {
   out.free_bytes = SKIFF_TRY(sys::free_bytes(parts.about.root));
   SKIFF_TRY(parts.store.read(context, [&](metadata::Reader& reader) -> Status {
     const std::string& ns = context.name_space();
-    Space blobs{"content", 0, 0, 0};
+    Space blobs{"content", 0, 0};
     for (const metadata::Blob& blob : SKIFF_TRY(metadata::blobs::list(reader, ns, {}))) {
       ++blobs.count;
       blobs.bytes += blob.size;
     }
     out.kinds.push_back(std::move(blobs));
-    Space ingests{"ingests", 0, 0, 0};
+    Space ingests{"ingests", 0, 0};
     for (const metadata::Ingest& ingest : SKIFF_TRY(metadata::ingests::list(reader, ns))) {
       ++ingests.count;
       ingests.bytes += ingest.offset;
