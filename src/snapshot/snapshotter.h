@@ -7,7 +7,8 @@
 // shared below them.
 //
 // Thread-safe. After a crash an active snapshot is there with its row or neither is; a commit
-// happened or did not. Committed layers may ride (kRides): see content_store.h for the boot-id rule.
+// happened or did not. Committed layers may ride (kRides): see content_store.h for the boot-id
+// rule.
 #pragma once
 
 #include <functional>
@@ -62,6 +63,8 @@ struct CommitOptions {
   metadata::Durability durability = metadata::Durability::kDurable;
   // With Capabilities::rebase: the committed parent to stand on. "" is none; unset keeps prepare's.
   std::optional<std::string> parent;
+  // What the layer holds, when the caller has counted it while writing; unset: it is measured.
+  std::optional<Usage> usage;
   // See metadata::snapshots::CommitRow.
   Digest verified_chain_id;
   std::string remote_source;
@@ -92,8 +95,8 @@ class Snapshotter {
                       const std::function<Status(const SnapshotInfo&)>& visit) = 0;
 };
 
-// The folders behind mounts of a local snapshotter: `upper` is where writes land (empty for a view),
-// `lowers` top first. InvalidArgument when the mounts are not plain binds or overlays.
+// The folders behind mounts of a local snapshotter: `upper` is where writes land (empty for a
+// view), `lowers` top first. InvalidArgument when the mounts are not plain binds or overlays.
 struct LayerFolders {
   sys::Path upper;
   std::vector<sys::Path> lowers;

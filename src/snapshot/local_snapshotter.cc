@@ -1,0 +1,294 @@
+#include "snapshot/local_snapshotter.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "codec/json/json.h"
+#include "snapshot/intent.h"
+
+namespace skiff::snapshot {
+namespace {
+
+using metadata::Durability;
+using metadata::Reader;
+using metadata::Transaction;
+
+const CrashPoint kBegin{"snapshot.prepare.intent"};
+const CrashPoint kCreate{"snapshot.prepare.row"};
+const CrashPoint kUndo{"snapshot.prepare.undo"};
+const CrashPoint kSync{"snapshot.commit.sync"};
+const CrashPoint kCommit{"snapshot.commit.row"};
+const CrashPoint kUpdate{"snapshot.update"};
+const CrashPoint kRemove{"snapshot.remove"};
+
+// The layer that a client asks for by today's remote contract may be here already.
+Status check_target(Reader& reader, const std::string& ns, const std::string& snapshotter,
+                    const Labels& labels) {
+  auto target = labels.find(kTargetLabel);
+  if (target == labels.end()) return ok();
+  auto found = metadata::snapshots::get(reader, ns, snapshotter, target->second);
+  if (found && found->kind == Kind::kCommitted)
+    return fail(Code::kAlreadyExists, "snapshot {} is there", target->second);
+  if (!found && !found.error().is(Code::kNotFound)) return std::unexpected(found.error());
+  return ok();
+}
+
+Status check_free(Reader& reader, const std::string& ns, const std::string& snapshotter,
+                  const std::string& key) {
+  auto taken = metadata::snapshots::get(reader, ns, snapshotter, key);
+  if (taken) return fail(Code::kAlreadyExists, "snapshot {} exists", key);
+  return taken.error().is(Code::kNotFound) ? ok() : std::unexpected(taken.error());
+}
+
+Result<std::vector<int64_t>> parents_of(Reader& reader, const std::string& ns,
+                                        const std::string& snapshotter, const std::string& parent) {
+  if (parent.empty()) return std::vector<int64_t>{};
+  auto info = SKIFF_TRY_WRAP(metadata::snapshots::get(reader, ns, snapshotter, parent), "parent");
+  if (info.kind != Kind::kCommitted)
+    return fail(Code::kInvalidArgument, "parent {} is not committed", parent);
+  return metadata::snapshots::chain(reader, info.id);
+}
+
+}  // namespace
+
+LocalSnapshotter::LocalSnapshotter(metadata::Store& metadata, std::unique_ptr<Driver> driver,
+                                   sys::Path folder, sys::UniqueFd folder_fd)
+    : metadata_(metadata),
+      driver_(std::move(driver)),
+      folder_(std::move(folder)),
+      folder_fd_(std::move(folder_fd)) {}
+LocalSnapshotter::~LocalSnapshotter() = default;
+
+Result<std::unique_ptr<LocalSnapshotter>> LocalSnapshotter::open(metadata::Store& metadata,
+                                                                 std::unique_ptr<Driver> driver,
+                                                                 const Options& options) {
+  sys::Path folder = options.root / "snapshots" / driver->name();
+  SKIFF_TRY(sys::make_dirs(folder, 0711));
+  sys::UniqueFd fd = SKIFF_TRY(sys::open_dir(folder));
+  return std::unique_ptr<LocalSnapshotter>(
+      new LocalSnapshotter(metadata, std::move(driver), std::move(folder), std::move(fd)));
+}
+
+Result<SnapshotInfo> LocalSnapshotter::stat(const Context& context, const std::string& key) {
+  SnapshotInfo info;
+  SKIFF_TRY(metadata_.read(context, [&](Reader& reader) -> Status {
+    info = SKIFF_TRY(metadata::snapshots::get(reader, context.name_space(), name(), key));
+    return ok();
+  }));
+  return info;
+}
+
+Result<SnapshotInfo> LocalSnapshotter::update(const Context& context, const std::string& key,
+                                              const Labels& labels, const FieldPaths& paths) {
+  SnapshotInfo info;
+  SKIFF_TRY(
+      metadata_.write(context, kUpdate, Durability::kDurable, [&](Transaction& txn) -> Status {
+        const std::string& ns = context.name_space();
+        SnapshotInfo before = SKIFF_TRY(metadata::snapshots::get(txn, ns, name(), key));
+        Labels after = SKIFF_TRY(metadata::updated_labels(before.labels, labels, paths));
+        SKIFF_TRY(metadata::snapshots::set_labels(txn, ns, name(), key, after));
+        info = SKIFF_TRY(metadata::snapshots::get(txn, ns, name(), key));
+        return ok();
+      }));
+  return info;
+}
+
+Result<Usage> LocalSnapshotter::usage(const Context& context, const std::string& key) {
+  SnapshotInfo info = SKIFF_TRY(stat(context, key));
+  if (info.kind == Kind::kCommitted) return Usage{info.usage_bytes, info.usage_inodes};
+  if (info.kind == Kind::kView) return Usage{};
+  sys::Usage now = SKIFF_TRY(sys::disk_usage(driver_->layer_folder(info.id)));
+  return Usage{now.bytes, now.inodes};
+}
+
+Result<Place> LocalSnapshotter::place_of(Reader& reader, const SnapshotInfo& info) {
+  auto chain = SKIFF_TRY(metadata::snapshots::chain(reader, info.id));
+  return Place{info.id, info.kind, {chain.begin() + 1, chain.end()}};
+}
+
+Result<std::vector<Mount>> LocalSnapshotter::mounts(const Context& context,
+                                                    const std::string& key) {
+  Place place;
+  SKIFF_TRY(metadata_.read(context, [&](Reader& reader) -> Status {
+    auto info = SKIFF_TRY(metadata::snapshots::get(reader, context.name_space(), name(), key));
+    if (info.kind == Kind::kCommitted)
+      return fail(Code::kFailedPrecondition, "snapshot {} is committed; prepare or view it", key);
+    place = SKIFF_TRY(place_of(reader, info));
+    return ok();
+  }));
+  SKIFF_TRY_WRAP(check_suspects(context, place.parents), "snapshot {}", key);
+  return driver_->mounts(place);
+}
+
+Result<std::vector<Mount>> LocalSnapshotter::prepare(const Context& context, const std::string& key,
+                                                     const std::string& parent,
+                                                     const Labels& labels) {
+  return create(context, Kind::kActive, key, parent, labels);
+}
+
+Result<std::vector<Mount>> LocalSnapshotter::view(const Context& context, const std::string& key,
+                                                  const std::string& parent, const Labels& labels) {
+  return create(context, Kind::kView, key, parent, labels);
+}
+
+Result<std::vector<Mount>> LocalSnapshotter::create(const Context& context, Kind kind,
+                                                    const std::string& key,
+                                                    const std::string& parent,
+                                                    const Labels& labels) {
+  Begun begun = SKIFF_TRY(begin(context, kind, key, parent, labels));
+  Status status = driver_->make(context, begun.place);
+  if (status) status = finish(context, begun, key, parent, labels);
+  if (!status) {
+    undo(context, begun);
+    return std::unexpected(status.error().wrap(fmt::format("prepare snapshot {}", key)));
+  }
+  return driver_->mounts(begun.place);
+}
+
+// What would fail is refused before any file is made.
+Result<LocalSnapshotter::Begun> LocalSnapshotter::begin(const Context& context, Kind kind,
+                                                        const std::string& key,
+                                                        const std::string& parent,
+                                                        const Labels& labels) {
+  if (key.empty()) return fail(Code::kInvalidArgument, "a snapshot needs a key");
+  Begun begun;
+  begun.place.kind = kind;
+  SKIFF_TRY(metadata_.write(context, kBegin, Durability::kRides, [&](Transaction& txn) -> Status {
+    const std::string& ns = context.name_space();
+    SKIFF_TRY(check_target(txn, ns, name(), labels));
+    SKIFF_TRY(check_free(txn, ns, name(), key));
+    begun.place.parents = SKIFF_TRY(parents_of(txn, ns, name(), parent));
+    begun.place.id = SKIFF_TRY(metadata::snapshots::reserve_id(txn));
+    begun.intent = SKIFF_TRY(
+        metadata::intents::put(txn, kPrepareIntent, intent_body({name(), begun.place.id})));
+    return ok();
+  }));
+  Status sound = check_suspects(context, begun.place.parents);
+  if (sound) return begun;
+  undo(context, begun);
+  return std::unexpected(sound.error().wrap(fmt::format("prepare snapshot {}", key)));
+}
+
+Status LocalSnapshotter::finish(const Context& context, const Begun& begun, const std::string& key,
+                                const std::string& parent, const Labels& labels) {
+  SnapshotInfo info{.id = begun.place.id,
+                    .snapshotter = name(),
+                    .key = key,
+                    .parent = parent,
+                    .kind = begun.place.kind,
+                    .labels = labels};
+  return metadata_.write(context, kCreate, Durability::kRides, [&](Transaction& txn) -> Status {
+    SKIFF_TRY(metadata::snapshots::create(txn, context.name_space(), info, context.lease()));
+    return metadata::intents::remove(txn, begun.intent);
+  });
+}
+
+// The folder first: while the intent stands, a crash leads here again.
+void LocalSnapshotter::undo(const Context& context, const Begun& begun) {
+  Status status = driver_->remove(begun.place.id);
+  if (status)
+    status = metadata_.write(context.detached(), kUndo, Durability::kRides, [&](Transaction& txn) {
+      return metadata::intents::remove(txn, begun.intent);
+    });
+  if (!status)
+    log::warning("a snapshot that was not made leaves its folder until the next start",
+                 {{"id", begun.place.id}, {"error", status.error()}});
+}
+
+Status LocalSnapshotter::commit(const Context& context, const std::string& name,
+                                const std::string& key, const CommitOptions& options) {
+  if (options.parent && !capabilities().rebase)
+    return fail(Code::kInvalidArgument, "snapshotter {} cannot give a layer its parent at commit",
+                this->name());
+  SnapshotInfo info = SKIFF_TRY(stat(context, key));
+  if (info.kind != Kind::kActive)
+    return fail(Code::kFailedPrecondition, "snapshot {} is not active", key);
+  Usage usage = options.usage ? *options.usage : SKIFF_TRY(this->usage(context, key));
+  bool durable = options.durability == Durability::kDurable;
+  if (durable) SKIFF_TRY(sys::sync_file_system(kSync, folder_fd_.get(), folder_));
+
+  metadata::snapshots::CommitRow row{.name = name,
+                                     .parent = options.parent,
+                                     .labels = options.labels,
+                                     .unconfirmed_boot = durable ? "" : metadata_.boot_id(),
+                                     .usage_bytes = usage.bytes,
+                                     .usage_inodes = usage.inodes,
+                                     .remote_source = options.remote_source,
+                                     .verified_chain_id = options.verified_chain_id};
+  SKIFF_TRY(metadata_.write(context, kCommit, options.durability, [&](Transaction& txn) {
+    return metadata::snapshots::commit(txn, context.name_space(), this->name(), key, row,
+                                       context.lease());
+  }));
+  driver_->seal(info.id);
+  return ok();
+}
+
+Status LocalSnapshotter::remove(const Context& context, const std::string& key) {
+  // It may ride: the folder goes by the tombstone, and the sweep waits until that is on disk.
+  return metadata_.write(context, kRemove, Durability::kRides, [&](Transaction& txn) {
+    return metadata::snapshots::remove(txn, context.name_space(), name(), key);
+  });
+}
+
+Status LocalSnapshotter::walk(const Context& context, const std::vector<std::string>& filters,
+                              const std::function<Status(const SnapshotInfo&)>& visit) {
+  std::vector<SnapshotInfo> all;
+  SKIFF_TRY(metadata_.read(context, [&](Reader& reader) -> Status {
+    all = SKIFF_TRY(metadata::snapshots::list(reader, context.name_space(), name(), filters));
+    return ok();
+  }));
+  for (const SnapshotInfo& info : all) {
+    SKIFF_TRY(context.check());
+    SKIFF_TRY(visit(info));
+  }
+  return ok();
+}
+
+Status LocalSnapshotter::check_suspects(const Context& context, const std::vector<int64_t>& chain) {
+  auto suspect = [&]() -> std::optional<int64_t> {
+    auto ids = suspects_.lock();
+    auto found = std::ranges::find_if(chain, [&](int64_t id) { return ids->contains(id); });
+    return found == chain.end() ? std::nullopt : std::optional(*found);
+  };
+  if (!suspect()) return ok();
+  SKIFF_TRY(find_suspects(context));  // it may have been made anew
+  if (auto id = suspect())
+    return fail(Code::kUnavailable,
+                "layer {} may not have reached the disk before the machine stopped and is not made "
+                "anew yet; pull the image again",
+                *id);
+  return ok();
+}
+
+Result<std::vector<SnapshotInfo>> LocalSnapshotter::find_suspects(const Context& context) {
+  std::vector<SnapshotInfo> found;
+  SKIFF_TRY(metadata_.read(context, [&](Reader& reader) -> Status {
+    found = SKIFF_TRY(metadata::snapshots::suspects(reader, metadata_.boot_id()));
+    return ok();
+  }));
+  std::erase_if(found, [&](const SnapshotInfo& info) { return info.snapshotter != name(); });
+  std::set<int64_t> ids;
+  for (const SnapshotInfo& info : found) ids.insert(info.id);
+  *suspects_.lock() = std::move(ids);
+  return found;
+}
+
+// "overlay/12"
+std::optional<int64_t> LocalSnapshotter::tombstone_id(std::string_view kind,
+                                                      std::string_view path) const {
+  std::string prefix = name() + "/";
+  if (kind != "snapshot" || !path.starts_with(prefix)) return std::nullopt;
+  return parse_id(path.substr(prefix.size()));
+}
+
+Status LocalSnapshotter::remove_files(const Context& context, const std::string& kind,
+                                      const std::string& path) {
+  auto id = tombstone_id(kind, path);
+  if (!id)
+    return fail(Code::kInvalidArgument, "tombstone {} {} is not of snapshotter {}", kind, path,
+                name());
+  SKIFF_TRY(context.check());
+  return driver_->remove(*id);
+}
+
+}  // namespace skiff::snapshot
