@@ -99,4 +99,9 @@ class Applier {
 
 std::unique_ptr<Applier> make_tar_applier();
 
+// Gives the root of a new overlayfs upper directory (its fd) the owner, mode, xattrs and times of the
+// topmost lower's root, which overlayfs itself does not. To be done before a layer is applied onto
+// an overlay mount; settle does it by itself.
+Status inherit_root(int upper, const std::string& lower);
+
 }  // namespace skiff::layer

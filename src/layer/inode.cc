@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
+#include <memory>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -125,6 +128,25 @@ Result<bool> is_opaque(int dir_fd) {
   if (n >= 0) return n == 1 && value == 'y';
   if (errno == ENODATA || errno == EOPNOTSUPP || errno == ERANGE) return false;
   return fail_errno(errno, "read a directory's opaque mark");
+}
+
+Result<std::vector<std::string>> list_names(int dir_fd) {
+  // A description of its own: reading moves its position.
+  UniqueFd fd(openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_errno(errno, "open a directory");
+  std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(fd.get()), closedir);
+  if (!stream) return fail_errno(errno, "open a directory");
+  fd.release();
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    dirent* entry = readdir(stream.get());
+    if (entry == nullptr) break;
+    std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return fail_errno(errno, "read a directory");
+  return names;
 }
 
 timespec to_timespec(const codec::tar::Time& time) { return {time.seconds, time.nanoseconds}; }

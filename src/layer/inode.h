@@ -42,6 +42,9 @@ Status replace_xattrs(const std::string& path, std::span<const codec::tar::Xattr
 Status mark_opaque(int dir_fd);
 Result<bool> is_opaque(int dir_fd);
 
+// The names in a directory but . and .., in no order.
+Result<std::vector<std::string>> list_names(int dir_fd);
+
 timespec to_timespec(const codec::tar::Time& time);
 
 // Owner, mode, xattrs and times of the directory `from`, onto the directory `to`.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -21,13 +22,21 @@ struct ImplicitDir {
 struct StagedLayer::Records {
   std::map<std::string, ImplicitDir, std::less<>> implicit;  // parents sort before their children
   std::map<std::string, std::string, std::less<>> links;     // hard link -> target in the lowers
+  std::set<std::string, std::less<>> spent_targets;          // of links that later entries replaced
   std::set<std::string, std::less<>> whiteouts;
+  std::set<std::string, std::less<>> climbed;  // directories that a symlink's ".." left
+  bool followed = false;     // a symlink of this layer was followed
   bool opaque_root = false;  // the kernel takes no opaque mark on a root
-  std::string tangle;  // why only the mounted form can tell the outcome; empty: it cannot come to that
+  std::string tangle;        // why only the mounted form can tell the outcome; empty: it can be told
+  std::optional<Error> refusal;  // an entry's error, where another outcome of those before could avoid it
   ApplyStats stats;
 
-  // `path` and all below it were removed or moved away.
+  // `path` and all below it were removed.
   void drop(const std::string& path);
+  // The hard link at `path` is not to be made after all; its target must be there all the same.
+  void spend_link(std::string_view path);
+  // Whether a name was used as a directory of the lowers and then replaced.
+  bool any_replaced() const;
 };
 
 }  // namespace skiff::layer

@@ -32,7 +32,10 @@ class Settler {
         lowers_(std::move(lowers)) {}
 
   Status run() {
-    if (!records_.tangle.empty() && !lowers_.root().empty()) return tangled(records_.tangle);
+    bool on_lowers = !lowers_.root().empty();
+    if (records_.refusal && !on_lowers) return std::unexpected(*records_.refusal);
+    if (records_.refusal) return tangled(records_.refusal->message());
+    if (!records_.tangle.empty() && on_lowers) return tangled(records_.tangle);
     SKIFF_TRY(check_replaced());
     SKIFF_TRY(relocate_all());
     SKIFF_TRY(make_links());
@@ -42,7 +45,7 @@ class Settler {
   }
 
  private:
-  static std::unexpected<Error> tangled(std::string_view why) {
+  std::unexpected<Error> tangled(std::string_view why) const {
     return fail(Code::kFailedPrecondition, "the layer must be applied onto its parent: {}", why);
   }
   static std::unexpected<Error> not_a_directory(std::string_view path) {
@@ -61,20 +64,27 @@ class Settler {
     return view_.look(parts, std::string(base), kLowers);
   }
 
-  // Directories that entries went through before something else took their place: had a symlink of
-  // the lowers stood there, those entries would lie elsewhere.
+  // Directories that entries went through before something else took their place, and those that a
+  // symlink's ".." left: had a symlink of the lowers stood there, those entries would lie elsewhere.
   Status check_replaced() {
     for (const auto& [path, dir] : records_.implicit) {
       if (!dir.replaced || dir.fresh || path.empty()) continue;
-      SKIFF_TRY(context_.check());
-      auto [parent, base] = split_name(path);
-      auto parts = SKIFF_TRY(lowers_.directory(std::string(parent)));
-      Found found = SKIFF_TRY(lowers_.look(parts, std::string(base)));
-      if (found.kind == Found::Kind::kSymlink)
+      if (SKIFF_TRY(lies_in_lowers(path)) == Found::Kind::kSymlink)
         return tangled(fmt::format("\"{}\" is used through a symlink and then replaced", shown(path)));
-      if (found.kind == Found::Kind::kOther) return not_a_directory(path);
     }
+    for (const std::string& path : records_.climbed)
+      if (SKIFF_TRY(lies_in_lowers(path)) == Found::Kind::kSymlink)
+        return tangled(fmt::format("a symlink leads through \"{}/..\", itself a symlink", shown(path)));
     return ok();
+  }
+
+  Result<Found::Kind> lies_in_lowers(const std::string& path) {
+    SKIFF_TRY(context_.check());
+    auto [parent, base] = split_name(path);
+    auto parts = SKIFF_TRY(lowers_.directory(std::string(parent)));
+    Found found = SKIFF_TRY(lowers_.look(parts, std::string(base)));
+    if (found.kind == Found::Kind::kOther) return not_a_directory(path);
+    return found.kind;
   }
 
   // --- symlinks of the lowers ---
@@ -96,6 +106,9 @@ class Settler {
 
   // What was staged below `path` belongs where the lowers' symlink of that name leads.
   Status relocate(const std::string& path, const std::string& target) {
+    // That symlink would have led elsewhere, had the layer been applied onto the lowers.
+    if (records_.followed)
+      return tangled(fmt::format("\"{}\" and the layer's own symlinks lead through each other", shown(path)));
     std::string to = SKIFF_TRY_WRAP(resolve(std::string(split_name(path).parent), target),
                                     "symlink \"{}\" in the layers below", shown(path));
     SKIFF_TRY(ensure_directory(to, records_.implicit.at(path).needed));
@@ -187,9 +200,10 @@ class Settler {
     {
       KeepTimes keep(target.get());
       if (SKIFF_TRY(is_opaque(source.get()))) SKIFF_TRY(mark_opaque(target.get()));
-      auto names = SKIFF_TRY(sys::list_dir(proc_path(source.get())));
+      auto names = SKIFF_TRY(list_names(source.get()));
       for (const std::string& name : names)
         SKIFF_TRY(move(source.get(), target.get(), name, join_name(from, name), join_name(to, name)));
+      SKIFF_TRY(rename_links(from, to, target.get()));
     }
     auto [parent, base] = split_name(from);
     UniqueFd dir = SKIFF_TRY(open_staged(std::string(parent)));
@@ -197,6 +211,26 @@ class Settler {
     if (unlinkat(dir.get(), std::string(base).c_str(), AT_REMOVEDIR) != 0)
       return fail_errno(errno, "remove {}", shown(from));
     records_.implicit.erase(from);
+    return ok();
+  }
+
+  // Hard links still to be made directly in `from`.
+  Status rename_links(const std::string& from, const std::string& to, int target) {
+    std::vector<std::string> names;
+    std::string below = from + "/";
+    for (auto it = records_.links.lower_bound(below); it != records_.links.end(); ++it) {
+      if (!it->first.starts_with(below)) break;
+      names.push_back(it->first.substr(below.size()));
+    }
+    for (const std::string& name : names) {
+      struct stat st{};
+      std::string path = join_name(to, name);
+      if (records_.links.contains(path) || fstatat(target, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return tangled(fmt::format("\"{}\" and \"{}\" are one through a symlink", shown(below + name), shown(path)));
+      auto node = records_.links.extract(below + name);
+      node.key() = std::move(path);
+      records_.links.insert(std::move(node));
+    }
     return ok();
   }
 
@@ -269,29 +303,50 @@ class Settler {
       std::string in = SKIFF_TRY_WRAP(resolve("", std::string(parent)), "hard link \"{}\"", shown(path));
       std::string real = join_name(in, base);
       auto it = made.find(real);
-      if (it == made.end()) it = made.emplace(real, SKIFF_TRY(copy_up(path, in, base, real))).first;
+      if (it == made.end()) it = made.emplace(real, SKIFF_TRY(bring(path, target, in, base))).first;
       if (it->second != path) SKIFF_TRY(link(it->second, path));
+    }
+    for (const std::string& target : records_.spent_targets) {
+      std::string in = SKIFF_TRY_WRAP(resolve("", std::string(split_name(target).parent)), "a hard link");
+      auto parts = SKIFF_TRY(view_.directory(in));
+      Found found = SKIFF_TRY(view_.look(parts, std::string(split_name(target).base)));
+      if (found.kind == Found::Kind::kNothing || found.kind == Found::Kind::kDirectory)
+        return tangled(fmt::format("a replaced hard link led to \"{}\"", shown(target)));
     }
     return ok();
   }
 
-  // Brings the lowers' file into staging: to its own path, or, where the layer meanwhile has something
-  // else there, to the link's.
-  Result<std::string> copy_up(const std::string& link, const std::string& in, const std::string& base,
-                              const std::string& real) {
+  // Where staging has, or now gets, the file that `link` is to be one with: base in the directory `in`.
+  Result<std::string> bring(const std::string& link, const std::string& target, const std::string& in,
+                            const std::string& base) {
+    std::string real = join_name(in, base);
     auto parts = SKIFF_TRY(view_.directory(in));
-    Found found = SKIFF_TRY(view_.look(parts, base, kLowers));
-    if (found.kind == Found::Kind::kNothing && !records_.whiteouts.empty())
+    Found lower = SKIFF_TRY(view_.look(parts, base, kLowers));
+    Found seen = SKIFF_TRY(view_.look(parts, base));
+    bool staged = (seen.kind == Found::Kind::kOther || seen.kind == Found::Kind::kSymlink) && seen.layer < kLowers;
+    // This layer's own file, but reached through a symlink of the lowers.
+    if (staged && real != target) {
+      if (lower.kind == Found::Kind::kNothing) return real;
+      return tangled(fmt::format("hard link \"{}\" leads to \"{}\", which is replaced", shown(link), shown(real)));
+    }
+    if (lower.kind == Found::Kind::kNothing && !records_.whiteouts.empty())
       return tangled(fmt::format("hard link \"{}\" leads to \"{}\", which a whiteout may hide", shown(link), shown(real)));
-    if (found.kind == Found::Kind::kNothing || found.kind == Found::Kind::kDirectory)
+    if (lower.kind == Found::Kind::kNothing || lower.kind == Found::Kind::kDirectory)
       return fail(Code::kInvalidArgument, "hard link \"{}\": target \"{}\" {}", shown(link), shown(real),
-                  found.kind == Found::Kind::kNothing ? "does not exist" : "is a directory");
+                  lower.kind == Found::Kind::kNothing ? "does not exist" : "is a directory");
+    return copy_up(lower, link, in, base);
+  }
+
+  // Copies a file of the lowers to its own path in staging, or, where the layer later brought
+  // something else there, to the link's.
+  Result<std::string> copy_up(const Found& found, const std::string& link, const std::string& in,
+                              const std::string& base) {
     SKIFF_TRY(ensure_directory(in, true));
     UniqueFd dir = SKIFF_TRY(open_staged(in));
     {
       KeepTimes keep(dir.get());
       auto copied = copy_inode({found.in->get(), base}, {dir.get(), base});
-      if (copied) return real;
+      if (copied) return join_name(in, base);
       if (!copied.error().is(Code::kAlreadyExists)) return std::unexpected(std::move(copied).error());
     }
     auto [link_parent, link_base] = split_name(link);
@@ -333,7 +388,7 @@ class Settler {
   Status hide_root() {
     KeepTimes keep(staging_);
     for (const Part& part : lowers_.root()) {
-      auto names = SKIFF_TRY(sys::list_dir(proc_path(part.fd->get())));
+      auto names = SKIFF_TRY(list_names(part.fd->get()));
       for (const std::string& name : names) {
         if (mknodat(staging_, name.c_str(), S_IFCHR, makedev(0, 0)) == 0) {
           Found found = SKIFF_TRY(lowers_.look(lowers_.root(), name));
@@ -393,6 +448,11 @@ class Settler {
 };
 
 }  // namespace
+
+Status inherit_root(int upper, const std::string& lower) {
+  UniqueFd fd = SKIFF_TRY(sys::open_dir(lower));
+  return copy_directory_metadata(fd.get(), upper);
+}
 
 Status settle_layer(const Context& context, StagedLayer::Records& records, int staging,
                     std::span<const std::string> lowers) {

@@ -150,6 +150,7 @@ Status Tree::step(Walk& walk, const std::string& name, bool create) const {
 }
 
 Status Tree::follow(Walk& walk, const std::string& name) const {
+  watcher_.followed();
   if (++walk.links > kMaxLinks)
     return fail(Code::kInvalidArgument, "too many symlinks on the way, the last at \"{}\"",
                 shown(join_name(walk.path, name)));

@@ -32,6 +32,8 @@ class Tree {
     virtual void opened(const std::string& path, const struct stat& st) = 0;
     // One was made since an entry lies below it; `over_whiteout` when it took a whiteout's place.
     virtual void made(const std::string& path, bool over_whiteout) = 0;
+    // A symlink on the way was followed.
+    virtual void followed() = 0;
     // A symlink's ".." left the directory `path`.
     virtual void climbed(const std::string& path) = 0;
   };

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <unordered_set>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -63,7 +62,14 @@ class Unpacker : private Tree::Watcher {
       SKIFF_TRY(context_.check());
       ++stats_.entries;
       tree_.trim();
-      SKIFF_TRY_WRAP(apply(*entry), "layer entry \"{}\"", shown(entry->name));
+      Status applied = apply(*entry);
+      if (applied) continue;
+      Error error = std::move(applied).error().wrap(fmt::format("layer entry \"{}\"", shown(entry->name)));
+      // With the lowers below, what this entry met could be something else.
+      if (records_ == nullptr || !error.is(Code::kInvalidArgument) || !records_->any_replaced())
+        return std::unexpected(std::move(error));
+      records_->refusal = std::move(error);
+      break;
     }
     SKIFF_TRY(set_directory_times());
     return stats_;
@@ -85,10 +91,11 @@ class Unpacker : private Tree::Watcher {
     dir.fresh = over_whiteout || (records_->opaque_root && at_top);
     if (over_whiteout) records_->whiteouts.erase(path);
   }
+  void followed() override {
+    if (records_ != nullptr) records_->followed = true;
+  }
   void climbed(const std::string& path) override {
-    if (records_ == nullptr || !records_->tangle.empty()) return;
-    if (records_->implicit.contains(path))
-      records_->tangle = fmt::format("a symlink leads through \"{}/..\"", shown(path));
+    if (records_ != nullptr && records_->implicit.contains(path)) records_->climbed.insert(path);
   }
 
   Status apply(const Entry& entry) {
@@ -139,8 +146,8 @@ class Unpacker : private Tree::Watcher {
   void note_entry(const std::string& path) {
     if (records_ == nullptr) {
       touched_.insert(hash_of(path));
-    } else if (!records_->links.empty()) {
-      records_->links.erase(path);
+    } else {
+      records_->spend_link(path);
     }
   }
   void note_directory(const std::string& path) {
@@ -307,7 +314,8 @@ class Unpacker : private Tree::Watcher {
     SKIFF_TRY(remove_existing(dir, base, path));
     auto pending = records_->links.find(target);
     std::string final_target = pending != records_->links.end() ? pending->second : target;
-    records_->links.insert_or_assign(path, std::move(final_target));
+    records_->spend_link(path);
+    records_->links.emplace(path, std::move(final_target));
     return ok();
   }
 
@@ -410,7 +418,7 @@ class Unpacker : private Tree::Watcher {
   }
 
   Status remove_lower_content(int dir, const std::string& path) {
-    auto names = SKIFF_TRY(sys::list_dir(proc_path(dir)));
+    auto names = SKIFF_TRY(list_names(dir));
     for (const std::string& name : names)
       SKIFF_TRY(remove_lower(dir, name, join_name(path, name)));
     return ok();
@@ -455,15 +463,6 @@ class Unpacker : private Tree::Watcher {
 Result<ApplyStats> unpack(const Context& context, codec::Window& tar, int root,
                           const ApplyOptions& options, StagedLayer::Records* records) {
   return Unpacker(context, tar, root, options, records).run();
-}
-
-void StagedLayer::Records::drop(const std::string& path) {
-  auto below = [&](const std::string& other) { return is_within(other, path); };
-  // A directory that entries went through before still matters to settle.
-  for (auto& [name, dir] : implicit)
-    if (below(name)) dir.replaced = true;
-  std::erase_if(links, [&](const auto& item) { return below(item.first); });
-  std::erase_if(whiteouts, below);
 }
 
 }  // namespace skiff::layer
