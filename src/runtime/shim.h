@@ -53,14 +53,15 @@ struct CreateOptions {
   std::string runtime;  // the OCI runtime's program
   // Start the process, too: one message and one run of the runtime instead of two.
   bool start = false;
-  // The runtime's state and the cgroup are gone before the exit is told: remove is then cheap.
+  // The runtime's state and the cgroup begin to go with the exit, without being asked: remove only
+  // waits for the rest of that.
   bool delete_on_exit = false;
 };
 
 // One connection to one shim. Thread-safe; calls run side by side. Destroying it disconnects, the
 // shim and its containers go on. Unavailable from any method: the connection is lost (the shim may
 // live: connect again through ShimManager::adopt). NotFound: it has no such process.
-// Implementations: TtrpcShim (ours, and any shim of containerd's task API v2 or v3), FakeShim.
+// Implementations: TtrpcShim (our shim), FakeShim (fake_shim.h).
 class Shim {
  public:
   virtual ~Shim() = default;
