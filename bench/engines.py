@@ -119,7 +119,8 @@ class Skiff(Engine):
         return measure.spawn(self.skiff("pull", "--plain-http", f"{self.address}/{image}"))[1]
 
     def pull_many(self, image, count):
-        return measure.spawn(self.skiff("pull", "--plain-http", *[f"{self.address}/{image}"] * count))[1]
+        return measure.spawn(self.skiff("pull", "--plain-http", "--concurrency", count,
+                                        *[f"{self.address}/{image}"] * count))[1]
 
     def run_command(self, image, *command):
         return self.skiff("run", "--rm", "--net", "none", f"{self.address}/{image}", *command)
