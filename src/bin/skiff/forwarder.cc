@@ -40,30 +40,43 @@ SignalForwarder::SignalForwarder() {
   sigset_t set = forwarded_signals();
   SKIFF_CHECK(pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0, "signals can be blocked");
   signals_.reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  quit_.reset(eventfd(0, EFD_CLOEXEC));
-  SKIFF_CHECK(signals_ && quit_, "a few descriptors are free");
+  wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  SKIFF_CHECK(signals_ && wake_, "a few descriptors are free");
   thread_ = std::thread([this] { loop(); });
 }
 
 SignalForwarder::~SignalForwarder() {
-  uint64_t one = 1;
-  static_cast<void>(::write(quit_.get(), &one, sizeof one));
+  state_.lock()->quit = true;
+  wake();
   thread_.join();
 }
 
 void SignalForwarder::started(Target target) {
-  // The size may have changed while the container started.
-  if (target.resize) target.resize();
-  *target_.lock() = std::move(target);
+  auto state = state_.lock();
+  state->target = std::move(target);
+  // It may have changed while the container started.
+  state->resize = true;
+  state.unlock();
+  wake();
 }
 
-void SignalForwarder::ended() { *target_.lock() = {}; }
+void SignalForwarder::ended() { state_.lock()->target = {}; }
+
+void SignalForwarder::wake() {
+  uint64_t one = 1;
+  static_cast<void>(::write(wake_.get(), &one, sizeof one));
+}
 
 void SignalForwarder::loop() {
-  pollfd fds[] = {{signals_.get(), POLLIN, 0}, {quit_.get(), POLLIN, 0}};
+  pollfd fds[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
   for (;;) {
     if (poll(fds, 2, -1) < 0) continue;
-    if (fds[1].revents) return;
+    if (fds[1].revents) {
+      uint64_t count = 0;
+      static_cast<void>(::read(wake_.get(), &count, sizeof count));
+      if (state_.lock()->quit) return;
+      catch_up();
+    }
     signalfd_siginfo info{};
     while (::read(signals_.get(), &info, sizeof info) == sizeof info)
       handle(static_cast<int>(info.ssi_signo));
@@ -71,15 +84,33 @@ void SignalForwarder::loop() {
 }
 
 void SignalForwarder::handle(int signal) {
-  Target target = *target_.lock();
-  if (signal == SIGWINCH) {
+  auto state = state_.lock();
+  if (state->target.kill) {
+    Target target = state->target;
+    state.unlock();
+    if (signal != SIGWINCH) return target.kill(signal);
     if (target.resize) target.resize();
-  } else if (target.kill) {
-    target.kill(signal);
-  } else {
-    *stopped_by_.lock() = signal;
+  } else if (signal == SIGWINCH) {
+    state->resize = true;
+  } else if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT) {
+    state->stopped_by = signal;
+    state.unlock();
     stop_.request_stop();
+  } else {
+    state->kept.push_back(signal);
   }
+}
+
+// What came before the container ran.
+void SignalForwarder::catch_up() {
+  auto state = state_.lock();
+  Target target = state->target;
+  if (!target.kill) return;
+  std::vector<int> kept = std::exchange(state->kept, {});
+  bool resize = std::exchange(state->resize, false);
+  state.unlock();
+  if (resize && target.resize) target.resize();
+  for (int signal : kept) target.kill(signal);
 }
 
 }  // namespace skiff::cli

@@ -1,8 +1,8 @@
 // Passes signals and the terminal's size on to a container that runs in the foreground.
 //
 // Made first of all, while the process has one thread: every thread started later inherits the
-// blocked signals. Until `started` an interrupt asks the run itself to stop; from then on every
-// signal goes to the container.
+// blocked signals. Until `started` a signal that ends programs asks the run itself to stop, others
+// are kept; from then on every signal goes to the container.
 #pragma once
 
 #include <functional>
@@ -23,7 +23,7 @@ class SignalForwarder {
   // Requested when a signal came before the container ran.
   std::stop_token stop_token() const { return stop_.get_token(); }
   // The signal that did it, or 0.
-  int stopped_by() const { return *stopped_by_.lock(); }
+  int stopped_by() const { return state_.lock()->stopped_by; }
 
   struct Target {
     std::function<void(int signal)> kill;
@@ -34,13 +34,21 @@ class SignalForwarder {
   void ended();
 
  private:
+  struct State {
+    Target target;
+    std::vector<int> kept;
+    int stopped_by = 0;
+    bool resize = false;  // the container has not been told of the size yet
+    bool quit = false;
+  };
+  void wake();
   void loop();
   void handle(int signal);
+  void catch_up();
 
-  sys::UniqueFd signals_, quit_;
+  sys::UniqueFd signals_, wake_;
   std::stop_source stop_;
-  mutable Guarded<int> stopped_by_;
-  Guarded<Target> target_;
+  mutable Guarded<State> state_;
   std::thread thread_;
 };
 

@@ -64,16 +64,26 @@ std::string fitting_bar(uint64_t offset, uint64_t total, size_t used, size_t wid
   return bar(offset, total, std::min(room, kMaxBar)) + "  ";
 }
 
+// Half a number would be another number: a part is shown whole or not at all.
+void append_whole(std::string& line, const std::string& part, size_t width) {
+  if (columns(line) + columns(part) <= width) line += part;
+}
+
+std::string trimmed(std::string line) {
+  while (line.ends_with(' ')) line.pop_back();
+  return line;
+}
+
 std::string layer_line(const LayerProgress& layer, size_t width) {
   std::string line = pad(std::string(short_digest(layer.digest)), kNameWidth + 2);
   line += pad(std::string(state_name(layer.state)), kStateWidth + 2);
   if (moves_bytes(layer.state)) {
     line += fitting_bar(layer.offset, layer.total, columns(line) + kAmountWidth, width);
-    line += amount(layer.offset, layer.total);
+    append_whole(line, amount(layer.offset, layer.total), width);
   } else if (layer.total > 0 && layer.state != LayerState::kRemote) {
-    line += human_bytes(layer.total);
+    append_whole(line, human_bytes(layer.total), width);
   }
-  return clip(line, width);
+  return trimmed(clip(line, width));
 }
 
 struct Sum {
@@ -99,12 +109,17 @@ std::string summary_line(const ProgressItem& item, size_t width) {
   Sum sum = sum_of(item.progress);
   if (sum.layers == 0) return clip(item.progress.phase, width);
   std::string line = fmt::format("{} of {} layers", sum.over, sum.layers);
-  if (sum.total > 0) line += ", " + amount(sum.offset, sum.total);
+  if (sum.total > 0) append_whole(line, ", " + amount(sum.offset, sum.total), width);
   if (item.bytes_per_second > 0 && sum.offset < sum.total) {
-    line += fmt::format(", {}/s", human_bytes(static_cast<uint64_t>(item.bytes_per_second)));
-    double left = static_cast<double>(sum.total - sum.offset) / item.bytes_per_second;
-    if (left < 86400)
-      line += fmt::format(", {:.0f} s left", std::max(1.0, left));
+    auto rate = static_cast<uint64_t>(item.bytes_per_second);
+    append_whole(line, fmt::format(", {}/s", human_bytes(rate)), width);
+    std::chrono::duration<double> left((sum.total - sum.offset) / item.bytes_per_second);
+    if (left < std::chrono::days(1)) {
+      auto seconds = std::chrono::ceil<std::chrono::seconds>(left);
+      append_whole(line, fmt::format(", {} left", seconds < std::chrono::seconds(60)
+                                                      ? fmt::format("{} s", seconds.count())
+                                                      : human_duration(seconds)), width);
+    }
   }
   return clip(line, width);
 }
@@ -117,9 +132,9 @@ std::string short_line(const ProgressItem& item, size_t title_width, size_t widt
     line += item.progress.phase;
   } else {
     line += fitting_bar(sum.offset, sum.total, columns(line) + kAmountWidth, width);
-    line += amount(sum.offset, sum.total);
+    append_whole(line, amount(sum.offset, sum.total), width);
   }
-  return clip(line, width);
+  return trimmed(clip(line, width));
 }
 
 // Keeps the lines that say most: those that are under way before those that are over.
