@@ -37,7 +37,7 @@ class Client {
 
   explicit Client(Options options);
   Client() : Client(Options()) {}
-  // Ends running requests with Canceled; their callers must have returned before the memory goes.
+  // No request may be running: stop their contexts first.
   ~Client();
 
   // Sends the request and waits for the whole response. Any status is a success here: only what

@@ -346,16 +346,16 @@ TEST(ClientTest, DrippingBytesEndAtTheWindow) {
 
 TEST(ClientTest, ASlowButSteadyBodyIsFine) {
   HttpServer server([&](Exchange& x) {
-    x.send_head(200, {{"Content-Length", "40"}});
-    for (int i = 0; i < 40; ++i) {
+    x.send_head(200, {{"Content-Length", "30"}});
+    for (int i = 0; i < 30; ++i) {
       x.send_raw("x");
-      x.pause(2ms);
+      x.pause(20ms);
     }
   });
   Client client(no_proxy_options());
   Request request = get(server.url());
-  request.timeouts.response = 60ms;
-  request.timeouts.stall_window = 60ms;
+  request.timeouts.response = 500ms;
+  request.timeouts.stall_window = 500ms;
   auto response = client.perform(Context(), request);
   ASSERT_TRUE(response) << response.error().message();
 }

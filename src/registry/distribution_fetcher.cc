@@ -9,6 +9,8 @@ namespace skiff::registry {
 namespace {
 
 constexpr std::chrono::seconds kAvoidDownHost{30};
+// A host that ends every answer after a few bytes must run out of attempts.
+constexpr uint64_t kLeastProgress = 16 << 10;
 
 struct ContentRange {
   uint64_t first = 0;
@@ -215,7 +217,7 @@ Attempt DistributionFetcher::settle(const Context& context, RangeSink& sink, uin
         Error(Code::kDataLoss, fmt::format("the answer ended {} bytes early", sink.left())));
   else
     attempt = session_.judge(context, response);
-  attempt.progress = sink.position() > before;
+  attempt.progress = sink.position() - before >= kLeastProgress;
   return attempt;
 }
 

@@ -49,8 +49,9 @@ std::optional<Duration> parse_retry_after(std::string_view text,
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (error == std::errc() && end == text.data() + text.size())
     return std::chrono::seconds(seconds);
+  const std::string date(text);
   tm parts{};
-  const char* rest = strptime(std::string(text).c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  const char* rest = strptime(date.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
   if (!rest || *rest) return {};
   auto then = std::chrono::system_clock::from_time_t(timegm(&parts));
   return std::max(Duration(0), std::chrono::ceil<Duration>(then - now));

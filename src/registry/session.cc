@@ -4,6 +4,7 @@
 
 #include "base/metrics/metrics.h"
 #include "codec/json/json.h"
+#include "http/url.h"
 
 namespace skiff::registry {
 namespace {
@@ -37,6 +38,17 @@ std::string remark(std::string_view body) {
   std::string code = first.get_string("code", "").value_or("");
   std::string message = first.get_string("message", "").value_or("");
   return clean(code.empty() || message.empty() ? code + message : code + ": " + message);
+}
+
+bool same_origin(const std::string& a, const std::string& b) {
+  auto left = http::Url::parse(a), right = http::Url::parse(b);
+  return left && right && left->same_origin(*right);
+}
+
+void strip_secrets(http::Request& request) {
+  request.headers.remove_sensitive();
+  request.tls.client_cert.clear();
+  request.tls.client_key.clear();
 }
 
 bool is_transient(int status) { return status == 408 || status == 429 || status >= 500; }
@@ -126,13 +138,17 @@ Result<http::Response> Session::send(const Context& context, const Host& host,
                                      http::Request request, http::BodySink* sink) const {
   auto known = SKIFF_TRY(credentials(host));
   auto authorization = shared_->tokens.current(host, scopes_, known);
-  bool own_header = request.headers.has("Authorization");  // hosts.toml's: it is all there is
+  // A registry may lead an upload to anywhere; what is for the registry goes to it alone.
+  bool elsewhere = !same_origin(request.url, host.base);
+  if (elsewhere) strip_secrets(request);
+  // hosts.toml's own header is all there is.
+  bool fixed = elsewhere || request.headers.has("Authorization");
   for (int tries = 0;; ++tries) {
-    if (!own_header && !authorization.header.empty())
+    if (!fixed && !authorization.header.empty())
       request.headers.set({"Authorization", authorization.header, true});
     auto response = shared_->client.perform(context, request, sink);
     count(host, request, response);
-    if (!response || response->status != 401 || own_header || tries == 1) return response;
+    if (!response || response->status != 401 || fixed || tries == 1) return response;
     authorization = SKIFF_TRY(shared_->tokens.renew(
         context, host, scopes_, known, parse_challenges(response->headers), authorization));
   }

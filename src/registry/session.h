@@ -59,8 +59,9 @@ class Session {
   std::string url(const Host& host, std::string_view rest) const;
   // A request with the host's headers, TLS settings and time-outs.
   http::Request request(const Host& host, std::string method, std::string url) const;
-  // Sends it with authorization; a 401 is answered once with a fresh token or the credentials. Any
-  // other status is the caller's to judge.
+  // Sends it with authorization (to the host's own origin only, which an upload's Location may not
+  // be); a 401 is answered once with a fresh token or the credentials. Any other status is the
+  // caller's to judge.
   Result<http::Response> send(const Context& context, const Host& host, http::Request request,
                               http::BodySink* sink = nullptr) const;
 
