@@ -50,8 +50,8 @@ struct CreateRequest {
   std::string runtime_root;  // its --root
   Stdio stdio;
   bool start = false;
-  // The runtime's own state and cgroup go as soon as the process has exited, before the exit is
-  // told; a Delete after that is cheap.
+  // The runtime's own state and cgroup begin to go as soon as the process has exited, without being
+  // asked: a Delete only waits for the rest of that.
   bool delete_on_exit = false;
   std::vector<Mount> rootfs;
   template <class V> void fields(V& v) {

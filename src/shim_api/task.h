@@ -1,6 +1,6 @@
 // The messages of containerd's shim task API, package containerd.task.v2 and .v3: both have the same
 // methods and, but for CreateTaskRequest.oom_path (v2 only, unused), the same fields. The wire
-// interface stands in proto/containerd/task/v3/shim.proto.
+// interface stands in proto/containerd/task.proto.
 // Fact source: containerd's public protocol.
 #pragma once
 

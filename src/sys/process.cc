@@ -10,6 +10,7 @@
 #include <stop_token>
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -49,6 +50,9 @@ bool place_fds(ChildPlan& plan) {
     plan.fds[i].first = ::fcntl(plan.fds[i].first, F_DUPFD_CLOEXEC, top);
     if (plan.fds[i].first < 0) return false;
   }
+  // Also what some library opened without thinking of children. (Fails on kernels before 5.11: then
+  // only what was opened close-on-exec stays here.)
+  ::close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
   for (size_t i = 0; i < plan.fd_count; ++i)
     if (::dup2(plan.fds[i].first, plan.fds[i].second) < 0) return false;
   return true;
@@ -181,9 +185,13 @@ Result<Child> spawn(const SpawnOptions& options) {
   return fail_errno(plan.error, "start {}", options.program);
 }
 
+Status wait_process(const Context& context, const UniqueFd& pidfd) {
+  pollfd ended[] = {{pidfd.get(), POLLIN, 0}};
+  return ContextPoll(context).wait(ended);
+}
+
 Result<ProcessExit> wait_child(const Context& context, const Child& child) {
-  pollfd ended[] = {{child.pidfd.get(), POLLIN, 0}};
-  SKIFF_TRY_WRAP(ContextPoll(context).wait(ended), "process {}", child.pid);
+  SKIFF_TRY_WRAP(wait_process(context, child.pidfd), "process {}", child.pid);
   siginfo_t info{};
   if (::waitid(P_PIDFD, child.pidfd.get(), &info, WEXITED) != 0)
     return fail_errno(errno, "wait for process {}", child.pid);

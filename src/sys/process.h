@@ -19,8 +19,7 @@ struct SpawnOptions {
   // Unset: this process's environment.
   std::optional<std::vector<std::string>> env;
   std::string cwd;                 // empty: this process's
-  // {descriptor here, number there}; everything else is closed on exec as long as it was opened so.
-  // 0, 1 and 2 that are not listed are inherited.
+  // {descriptor here, number there}. Nothing else above 2 is inherited; 0, 1 and 2 are unless listed.
   std::vector<std::pair<int, int>> fds;
   bool new_session = false;
   bool new_group = false;
@@ -47,6 +46,8 @@ struct ProcessExit {
 // Waits until the child ends, or the context does, and reaps it. On a context's end the child goes
 // on, unreaped.
 Result<ProcessExit> wait_child(const Context& context, const Child& child);
+// Waits until the process ends, or the context does; reaps nothing, so any process will do.
+Status wait_process(const Context& context, const UniqueFd& pidfd);
 // Reaps a child that has ended: any (pid -1) or one; empty when none has. NotFound without children.
 Result<std::optional<ProcessExit>> reap(int pid = -1);
 

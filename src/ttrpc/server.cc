@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <optional>
 #include <set>
 
 #include <sys/epoll.h>
@@ -76,6 +77,10 @@ class ServerCall : public Call {
   const std::string& payload() const override { return payload_; }
   std::vector<sys::UniqueFd> take_fds() override { return std::move(fds_); }
 
+  void on_stop(std::function<void()> then) override {
+    on_stop_.emplace(stop_.get_token(), std::move(then));
+  }
+
   Status send(std::string_view message) override {
     SKIFF_TRY(session_->connection->wait_for_room(context_));
     if (answered_) return fail(Code::kFailedPrecondition, "this call has been answered");
@@ -106,6 +111,7 @@ class ServerCall : public Call {
   std::stop_source stop_;
   Context context_;
   std::atomic<bool> answered_ = false;
+  std::optional<std::stop_callback<std::function<void()>>> on_stop_;
 };
 
 // Outside the session's lock: a stop callback may answer.

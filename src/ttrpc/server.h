@@ -36,7 +36,7 @@ class EventLoop;
 
 namespace skiff::ttrpc {
 
-// One call that a handler serves. Thread-safe but for take_fds.
+// One call that a handler serves. Thread-safe but for take_fds and on_stop.
 class Call {
  public:
   virtual ~Call() = default;
@@ -44,6 +44,9 @@ class Call {
   virtual const std::string& payload() const = 0;
   // The descriptors that came with the request; once.
   virtual std::vector<sys::UniqueFd> take_fds() = 0;
+  // Runs `then` once when the caller cancels or its connection drops; at once if that was before.
+  // Of several only the last counts.
+  virtual void on_stop(std::function<void()> then) = 0;
   // One message of a stream; waits while the client is slow. Fails when the call has ended.
   virtual Status send(std::string_view message) = 0;
   // The answer; the first one counts. A call that is dropped without one answers Internal.

@@ -61,8 +61,10 @@ Result<int> Container::create(const Context& context, Process::Names names, IoRe
   auto pid = run_create(context, start);
   if (pid) return pid;
   // Most failures leave nothing, but a time-out may; what it says matters less than the first error.
-  auto undo = context.detached().with_timeout(kCleanupLimit);
-  static_cast<void>(runtime_.remove(undo, id(), true));
+  const std::string& root = options_.runtime.root;
+  if (root.empty() || sys::path_exists(fmt::format("{}/{}", root, id())))
+    static_cast<void>(
+        runtime_.remove(context.detached().with_timeout(kCleanupLimit), id(), true));
   if (!options_.rootfs.empty()) static_cast<void>(sys::unmount_all(rootfs));
   return pid;
 }

@@ -66,14 +66,20 @@ Status serve(const Arguments& arguments) {
 
   ::fcntl(kListenerFd, F_SETFD, FD_CLOEXEC);
   ::fcntl(kListenerFd, F_SETFL, O_NONBLOCK);
-  ShimService service(shared, [shared] { shared->loop->post([shared] { leave(shared); }); });
+  ShimService* service_of = nullptr;
+  ttrpc::Server* clients = nullptr;
+  std::function<void()> leave_if_idle = [&] {
+    if (arguments.leave_when_idle && service_of->empty() && clients->connections() == 0) leave(shared);
+  };
+  ShimService service(
+      shared, [shared] { shared->loop->post([shared] { leave(shared); }); },
+      [&] { shared->loop->post(leave_if_idle); });
+  service_of = &service;
   ttrpc::Server::Options options{.workers = {.name = "skiff-call", .max_threads = 32}};
-  if (arguments.leave_when_idle)
-    options.on_idle = [&] {
-      if (service.empty()) leave(shared);
-    };
+  options.on_idle = leave_if_idle;
   {
     ttrpc::Server server(shared->loop, std::move(options));
+    clients = &server;
     server.add(service.task_service(shim_api::kTaskV2));
     server.add(service.task_service(shim_api::kTaskV3));
     server.add(service.private_service());

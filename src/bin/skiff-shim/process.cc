@@ -16,19 +16,26 @@ Status Process::signal(int number) {
   return sys::send_signal(state->pidfd, number);
 }
 
-void Process::when_exited(std::function<void(const ExitResponse&)> done) {
+int Process::when_exited(Waiter done) {
   auto state = state_.lock();
   if (!state->exit) {
-    state->waiters.push_back(std::move(done));
-    return;
+    int number = state->next_waiter++;
+    state->waiters.emplace(number, std::move(done));
+    return number;
   }
   ExitResponse exit = *state->exit;
   state.unlock();
   done(exit);
+  return 0;
+}
+
+void Process::forget(int waiter) {
+  // What the waiter holds may end with it: outside the lock.
+  auto gone = state_.lock()->waiters.extract(waiter);
 }
 
 void Process::finish(const ExitResponse& exit) {
-  std::vector<std::function<void(const ExitResponse&)>> waiters;
+  std::map<int, Waiter> waiters;
   {
     auto state = state_.lock();
     state->status = TaskStatus::kStopped;
@@ -36,7 +43,7 @@ void Process::finish(const ExitResponse& exit) {
     state->pidfd.reset();
     waiters.swap(state->waiters);
   }
-  for (auto& waiter : waiters) waiter(exit);
+  for (auto& [number, waiter] : waiters) waiter(exit);
 }
 
 }  // namespace skiff::shim

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/guarded.h"
 #include "bin/skiff-shim/io.h"
@@ -25,6 +25,7 @@ class Process {
     std::string stdin_path, stdout_path, stderr_path;
     bool terminal = false;
   };
+  using Waiter = std::function<void(const ExitResponse&)>;
   struct State {
     TaskStatus status = TaskStatus::kCreated;
     int pid = 0;
@@ -32,7 +33,8 @@ class Process {
     std::optional<ExitResponse> exit;
     bool starting = false;       // Start is under way: an exit waits until it has been told
     std::optional<Exit> early;   // such an exit
-    std::vector<std::function<void(const ExitResponse&)>> waiters;
+    std::map<int, Waiter> waiters;
+    int next_waiter = 1;
   };
 
   Process(std::string exec_id, Names names, std::unique_ptr<ProcessIo> io, std::string spec = {})
@@ -52,8 +54,10 @@ class Process {
   void set_pid(int pid);
   // NotFound when it does not run.
   Status signal(int number);
-  // Runs once with the exit; at once when it is known.
-  void when_exited(std::function<void(const ExitResponse&)> done);
+  // Runs once with the exit, at once when it is known; returns its number, 0 when it has run.
+  int when_exited(Waiter done);
+  // Nobody waits under that number any more.
+  void forget(int waiter);
   // Records the exit and tells those who wait.
   void finish(const ExitResponse& exit);
 

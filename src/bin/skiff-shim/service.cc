@@ -69,8 +69,9 @@ Process::Names names_of(const Request& request) {
 
 }  // namespace
 
-ShimService::ShimService(std::shared_ptr<Shared> shared, std::function<void()> on_shutdown)
-    : shared_(std::move(shared)), on_shutdown_(std::move(on_shutdown)) {}
+ShimService::ShimService(std::shared_ptr<Shared> shared, std::function<void()> on_shutdown,
+                         std::function<void()> on_empty)
+    : shared_(std::move(shared)), on_shutdown_(std::move(on_shutdown)), on_empty_(std::move(on_empty)) {}
 
 Result<std::shared_ptr<Container>> ShimService::find(const std::string& id) {
   auto containers = containers_.lock();
@@ -93,6 +94,7 @@ Result<int> ShimService::make(const Context& context, Container::Options options
     (*containers)[id] = std::move(container);
   } else {
     containers->erase(id);
+    if (containers->empty()) on_empty_();
   }
   return pid;
 }
@@ -149,8 +151,13 @@ void ShimService::wait(const std::shared_ptr<ttrpc::Call>& call, Answer answer) 
     return SKIFF_TRY(find(request.id))->process(request.exec_id);
   }();
   if (!process) return call->reply(std::unexpected(process.error()));
-  (*process)->when_exited([call, answer](const ExitResponse& exit) {
+  int waiter = (*process)->when_exited([call, answer](const ExitResponse& exit) {
     call->reply(ttrpc::encode(answer(exit)));
+  });
+  if (waiter == 0) return;
+  // A caller that gives up must not be kept until the exit, which may be months away.
+  call->on_stop([process = std::weak_ptr(*process), waiter] {
+    if (auto alive = process.lock()) alive->forget(waiter);
   });
 }
 

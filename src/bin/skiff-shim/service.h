@@ -15,8 +15,10 @@ namespace skiff::shim {
 // Thread-safe.
 class ShimService {
  public:
-  // `on_shutdown` ends the shim; it is called at most once, from any thread.
-  ShimService(std::shared_ptr<Shared> shared, std::function<void()> on_shutdown);
+  // `on_shutdown` ends the shim; `on_empty` tells that a container could not be made and no other is
+  // left. From any thread; they must not block.
+  ShimService(std::shared_ptr<Shared> shared, std::function<void()> on_shutdown,
+              std::function<void()> on_empty);
 
   ttrpc::Service task_service(const char* name);
   ttrpc::Service private_service();
@@ -44,7 +46,7 @@ class ShimService {
   void add_questions(ttrpc::Service& service);
 
   std::shared_ptr<Shared> shared_;
-  std::function<void()> on_shutdown_;
+  std::function<void()> on_shutdown_, on_empty_;
   Guarded<Containers> containers_;  // null while one is being made
 };
 
