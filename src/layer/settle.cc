@@ -1,7 +1,9 @@
 #include "layer/settle.h"
 
 #include <cerrno>
+#include <climits>
 #include <cstdio>
+#include <optional>
 
 #include <fcntl.h>
 #include <sys/sysmacros.h>
@@ -37,15 +39,17 @@ class Settler {
     if (records_.refusal) return tangled(records_.refusal->message());
     if (!records_.tangle.empty() && on_lowers) return tangled(records_.tangle);
     SKIFF_TRY(check_replaced());
+    if (records_.opaque_root) SKIFF_TRY(hide_root());
     SKIFF_TRY(relocate_all());
     SKIFF_TRY(make_links());
     SKIFF_TRY(drop_whiteouts());
-    if (records_.opaque_root) SKIFF_TRY(hide_root());
     return finish_directories();
   }
 
  private:
+  // Without lowers there is no other outcome.
   std::unexpected<Error> tangled(std::string_view why) const {
+    if (lowers_.root().empty()) return fail(Code::kInvalidArgument, "{}", why);
     return fail(Code::kFailedPrecondition, "the layer must be applied onto its parent: {}", why);
   }
   static std::unexpected<Error> not_a_directory(std::string_view path) {
@@ -69,22 +73,21 @@ class Settler {
   Status check_replaced() {
     for (const auto& [path, dir] : records_.implicit) {
       if (!dir.replaced || dir.fresh || path.empty()) continue;
-      if (SKIFF_TRY(lies_in_lowers(path)) == Found::Kind::kSymlink)
+      if (SKIFF_TRY(was_no_directory(path)))
         return tangled(fmt::format("\"{}\" is used through a symlink and then replaced", shown(path)));
     }
     for (const std::string& path : records_.climbed)
-      if (SKIFF_TRY(lies_in_lowers(path)) == Found::Kind::kSymlink)
+      if (SKIFF_TRY(was_no_directory(path)))
         return tangled(fmt::format("a symlink leads through \"{}/..\", itself a symlink", shown(path)));
     return ok();
   }
 
-  Result<Found::Kind> lies_in_lowers(const std::string& path) {
+  Result<bool> was_no_directory(const std::string& path) {
     SKIFF_TRY(context_.check());
     auto [parent, base] = split_name(path);
     auto parts = SKIFF_TRY(lowers_.directory(std::string(parent)));
-    Found found = SKIFF_TRY(lowers_.look(parts, std::string(base)));
-    if (found.kind == Found::Kind::kOther) return not_a_directory(path);
-    return found.kind;
+    Found::Kind kind = SKIFF_TRY(lowers_.look(parts, std::string(base))).kind;
+    return kind == Found::Kind::kSymlink || kind == Found::Kind::kOther;
   }
 
   // --- symlinks of the lowers ---
@@ -117,9 +120,23 @@ class Settler {
     return ok();
   }
 
-  // Where `target` leads from the directory `at`, in the view of the lowers with this layer on top. Its end
-  // may be missing.
-  Result<std::string> resolve(std::string at, const std::string& target) {
+  // Where `target` leads from the directory `at`; its end may be missing. Tangled where the lowers
+  // alone and the lowers with this layer on top say different things: then it hangs on the time.
+  Result<std::string> resolve(const std::string& at, const std::string& target) {
+    auto below = SKIFF_TRY(walk(at, target, [&](const auto& in, const auto& name, const auto&) -> Result<Found> {
+      return lowers_.look(SKIFF_TRY(lowers_.directory(in)), name);
+    }));
+    auto on_top = SKIFF_TRY(walk(at, target, [&](const auto& in, const auto& name, const auto& path) {
+      return seen_at(in, name, path);
+    }));
+    if (below && below == on_top) return *std::move(on_top);
+    return tangled(fmt::format("\"{}\" from \"{}\" leads through what the layer changes", shown(target), shown(at)));
+  }
+
+  // Component by component as `look` sees them; nothing where something is no directory or leads in
+  // circles.
+  template <typename Look>
+  Result<std::optional<std::string>> walk(std::string at, const std::string& target, Look look) {
     int links = 0;
     std::vector<std::string> rest;  // last first
     auto push = [&](const std::string& text) {
@@ -127,7 +144,8 @@ class Settler {
       std::vector<std::string> parts;
       for (size_t begin = 0; begin < text.size();) {
         size_t end = std::min(text.find('/', begin), text.size());
-        if (end > begin && text.substr(begin, end - begin) != ".") parts.push_back(text.substr(begin, end - begin));
+        std::string part = text.substr(begin, end - begin);
+        if (!part.empty() && part != ".") parts.push_back(std::move(part));
         begin = end + 1;
       }
       rest.insert(rest.end(), parts.rbegin(), parts.rend());
@@ -141,16 +159,14 @@ class Settler {
         continue;
       }
       std::string path = join_name(at, name);
-      Found found = SKIFF_TRY(seen_at(at, name, path));
-      if (found.kind == Found::Kind::kOther) return not_a_directory(path);
+      Found found = SKIFF_TRY(look(at, name, path));
+      if (found.kind == Found::Kind::kOther || path.size() >= PATH_MAX) return std::nullopt;
       if (found.kind != Found::Kind::kSymlink) {
         at = std::move(path);
-      } else if (++links > kMaxLinks) {
-        return fail(Code::kInvalidArgument, "too many symlinks, the last at \"{}\"", shown(path));
-      } else {
-        push(found.target);
+        continue;
       }
-      if (at.size() >= PATH_MAX) return fail(Code::kInvalidArgument, "it leads to a path that is too long");
+      if (++links > kMaxLinks) return std::nullopt;
+      push(found.target);
     }
     return at;
   }
@@ -307,9 +323,9 @@ class Settler {
       if (it->second != path) SKIFF_TRY(link(it->second, path));
     }
     for (const std::string& target : records_.spent_targets) {
-      std::string in = SKIFF_TRY_WRAP(resolve("", std::string(split_name(target).parent)), "a hard link");
-      auto parts = SKIFF_TRY(view_.directory(in));
-      Found found = SKIFF_TRY(view_.look(parts, std::string(split_name(target).base)));
+      std::string in = SKIFF_TRY(resolve("", std::string(split_name(target).parent)));
+      auto parts = SKIFF_TRY(lowers_.directory(in));
+      Found found = SKIFF_TRY(lowers_.look(parts, std::string(split_name(target).base)));
       if (found.kind == Found::Kind::kNothing || found.kind == Found::Kind::kDirectory)
         return tangled(fmt::format("a replaced hard link led to \"{}\"", shown(target)));
     }
@@ -430,12 +446,21 @@ class Settler {
       auto [parent, base] = split_name(path);
       UniqueFd parent_fd = SKIFF_TRY(open_staged(std::string(parent)));
       KeepTimes keep(parent_fd.get());
-      if (unlinkat(parent_fd.get(), std::string(base).c_str(), AT_REMOVEDIR) == 0) return ok();
+      std::string name(base);
+      if (unlinkat(parent_fd.get(), name.c_str(), AT_REMOVEDIR) == 0)
+        return dir.fresh ? hide_again(path, parent_fd.get(), name) : ok();
       if (errno != ENOTEMPTY) return fail_errno(errno, "remove");
     }
     constexpr timespec kEpoch[2] = {};
     if (fchown(fd.get(), 0, 0) != 0 || fchmod(fd.get(), 0755) != 0 || futimens(fd.get(), kEpoch) != 0)
       return fail_errno(errno, "set owner, mode and times");
+    return ok();
+  }
+
+  // The directory had taken the place of a whiteout.
+  Status hide_again(const std::string& path, int parent, const std::string& name) {
+    if (SKIFF_TRY(lower_self(path)).kind == Found::Kind::kNothing) return ok();
+    if (mknodat(parent, name.c_str(), S_IFCHR, makedev(0, 0)) != 0) return fail_errno(errno, "hide");
     return ok();
   }
 

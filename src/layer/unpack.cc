@@ -292,6 +292,10 @@ class Unpacker : private Tree::Watcher {
     struct stat st{};
     bool there = target_dir != nullptr &&
                  fstatat(target_dir->fd.get(), target_base.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+    // A directory without an entry may be something else in the lowers.
+    if (there && records_ != nullptr && S_ISDIR(st.st_mode) &&
+        records_->implicit.contains(join_name(target_dir->path, target_base)))
+      there = false;
     if (there && S_ISDIR(st.st_mode))
       return fail(Code::kInvalidArgument, "a hard link to the directory \"{}\"", shown(target));
     if (there && target_dir == &dir && target_base == base)

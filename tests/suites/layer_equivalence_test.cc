@@ -255,7 +255,11 @@ class Stacks : public ::testing::Test {
     for (const std::string& path : paths) listing.erase(path);
   }
 
-  void start_over() { temp_ = std::make_unique<sys::TempDir>(); }
+  void start_over() {
+    temp_ = std::make_unique<sys::TempDir>();
+    redone_ = 0;
+    why_.clear();
+  }
 
   std::unique_ptr<sys::TempDir> temp_ = std::make_unique<sys::TempDir>();
   Context context_;
@@ -364,7 +368,6 @@ TEST_P(RandomStacks, ParallelAndSerialAgree) {
     ASSERT_TRUE(difference(*one_by_one, *side_by_side).empty())
         << "seed " << seed << " (" << why_ << ")\n" << difference(*one_by_one, *side_by_side) << shown;
     agreed += redone_ == 0;
-    redone_ = 0;
     start_over();
   }
   EXPECT_GT(agreed, count / 2);  // most need no second pass
