@@ -26,4 +26,11 @@ std::optional<int64_t> parse_id(std::string_view name) {
   return whole && id > 0 && name[0] != '0' ? std::optional(id) : std::nullopt;
 }
 
+std::optional<int64_t> tombstone_id(std::string_view snapshotter, std::string_view kind,
+                                    std::string_view path) {
+  if (kind != "snapshot" || !path.starts_with(snapshotter)) return std::nullopt;
+  path.remove_prefix(snapshotter.size());
+  return path.starts_with('/') ? parse_id(path.substr(1)) : std::nullopt;
+}
+
 }  // namespace skiff::snapshot

@@ -1,4 +1,4 @@
-// The intent of a prepare: what recovery must know to undo it.
+// What recovery reads: the intent of a prepare, tombstones, names of folders.
 #pragma once
 
 #include <cstdint>
@@ -21,5 +21,8 @@ std::optional<PrepareIntent> parse_intent(std::string_view body);
 
 // The id that a folder's name is; nothing for another name.
 std::optional<int64_t> parse_id(std::string_view name);
+// The id in a tombstone of this snapshotter ("snapshot", "overlay/12"); nothing in another's.
+std::optional<int64_t> tombstone_id(std::string_view snapshotter, std::string_view kind,
+                                    std::string_view path);
 
 }  // namespace skiff::snapshot

@@ -61,7 +61,7 @@ Result<std::set<int64_t>> LocalSnapshotter::moving(Reader& reader) {
     if (auto prepare = parse_intent(intent.body); intent.kind == kPrepareIntent && prepare)
       ids.insert(prepare->id);
   for (const auto& tombstone : SKIFF_TRY(metadata::tombstones::list(reader)))
-    if (auto id = tombstone_id(tombstone.kind, tombstone.path)) ids.insert(*id);
+    if (auto id = tombstone_id(name(), tombstone.kind, tombstone.path)) ids.insert(*id);
   return ids;
 }
 

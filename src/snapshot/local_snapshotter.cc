@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "codec/json/json.h"
 #include "snapshot/intent.h"
 
 namespace skiff::snapshot {
@@ -20,34 +19,6 @@ const CrashPoint kSync{"snapshot.commit.sync"};
 const CrashPoint kCommit{"snapshot.commit.row"};
 const CrashPoint kUpdate{"snapshot.update"};
 const CrashPoint kRemove{"snapshot.remove"};
-
-// The layer that a client asks for by today's remote contract may be here already.
-Status check_target(Reader& reader, const std::string& ns, const std::string& snapshotter,
-                    const Labels& labels) {
-  auto target = labels.find(kTargetLabel);
-  if (target == labels.end()) return ok();
-  auto found = metadata::snapshots::get(reader, ns, snapshotter, target->second);
-  if (found && found->kind == Kind::kCommitted)
-    return fail(Code::kAlreadyExists, "snapshot {} is there", target->second);
-  if (!found && !found.error().is(Code::kNotFound)) return std::unexpected(found.error());
-  return ok();
-}
-
-Status check_free(Reader& reader, const std::string& ns, const std::string& snapshotter,
-                  const std::string& key) {
-  auto taken = metadata::snapshots::get(reader, ns, snapshotter, key);
-  if (taken) return fail(Code::kAlreadyExists, "snapshot {} exists", key);
-  return taken.error().is(Code::kNotFound) ? ok() : std::unexpected(taken.error());
-}
-
-Result<std::vector<int64_t>> parents_of(Reader& reader, const std::string& ns,
-                                        const std::string& snapshotter, const std::string& parent) {
-  if (parent.empty()) return std::vector<int64_t>{};
-  auto info = SKIFF_TRY_WRAP(metadata::snapshots::get(reader, ns, snapshotter, parent), "parent");
-  if (info.kind != Kind::kCommitted)
-    return fail(Code::kInvalidArgument, "parent {} is not committed", parent);
-  return metadata::snapshots::chain(reader, info.id);
-}
 
 }  // namespace
 
@@ -123,76 +94,54 @@ Result<std::vector<Mount>> LocalSnapshotter::mounts(const Context& context,
 Result<std::vector<Mount>> LocalSnapshotter::prepare(const Context& context, const std::string& key,
                                                      const std::string& parent,
                                                      const Labels& labels) {
-  return create(context, Kind::kActive, key, parent, labels);
+  return create(context, {.snapshotter = name(),
+                          .key = key,
+                          .parent = parent,
+                          .kind = Kind::kActive,
+                          .labels = labels});
 }
 
 Result<std::vector<Mount>> LocalSnapshotter::view(const Context& context, const std::string& key,
                                                   const std::string& parent, const Labels& labels) {
-  return create(context, Kind::kView, key, parent, labels);
+  return create(
+      context,
+      {.snapshotter = name(), .key = key, .parent = parent, .kind = Kind::kView, .labels = labels});
 }
 
-Result<std::vector<Mount>> LocalSnapshotter::create(const Context& context, Kind kind,
-                                                    const std::string& key,
-                                                    const std::string& parent,
-                                                    const Labels& labels) {
-  Begun begun = SKIFF_TRY(begin(context, kind, key, parent, labels));
-  Status status = driver_->make(context, begun.place);
-  if (status) status = finish(context, begun, key, parent, labels);
-  if (!status) {
-    undo(context, begun);
-    return std::unexpected(status.error().wrap(fmt::format("prepare snapshot {}", key)));
-  }
-  return driver_->mounts(begun.place);
-}
-
-// What would fail is refused before any file is made.
-Result<LocalSnapshotter::Begun> LocalSnapshotter::begin(const Context& context, Kind kind,
-                                                        const std::string& key,
-                                                        const std::string& parent,
-                                                        const Labels& labels) {
-  if (key.empty()) return fail(Code::kInvalidArgument, "a snapshot needs a key");
+Result<std::vector<Mount>> LocalSnapshotter::create(const Context& context,
+                                                    const SnapshotInfo& info) {
+  if (info.key.empty()) return fail(Code::kInvalidArgument, "a snapshot needs a key");
+  const std::string& ns = context.name_space();
   Begun begun;
-  begun.place.kind = kind;
+  Place place{.kind = info.kind};
   SKIFF_TRY(metadata_.write(context, kBegin, Durability::kRides, [&](Transaction& txn) -> Status {
-    const std::string& ns = context.name_space();
-    SKIFF_TRY(check_target(txn, ns, name(), labels));
-    SKIFF_TRY(check_free(txn, ns, name(), key));
-    begun.place.parents = SKIFF_TRY(parents_of(txn, ns, name(), parent));
-    begun.place.id = SKIFF_TRY(metadata::snapshots::reserve_id(txn));
-    begun.intent = SKIFF_TRY(
-        metadata::intents::put(txn, kPrepareIntent, intent_body({name(), begun.place.id})));
+    begun = SKIFF_TRY(begin_prepare(txn, ns, info));
+    if (begun.parent.id != 0)
+      place.parents = SKIFF_TRY(metadata::snapshots::chain(txn, begun.parent.id));
     return ok();
   }));
-  Status sound = check_suspects(context, begun.place.parents);
-  if (sound) return begun;
+  place.id = begun.id;
+  Status status = check_suspects(context, place.parents);
+  if (status) status = driver_->make(context, place);
+  if (status)
+    status = metadata_.write(context, kCreate, Durability::kRides, [&](Transaction& txn) {
+      return finish_prepare(txn, ns, begun, info, context.lease());
+    });
+  if (status) return driver_->mounts(place);
   undo(context, begun);
-  return std::unexpected(sound.error().wrap(fmt::format("prepare snapshot {}", key)));
-}
-
-Status LocalSnapshotter::finish(const Context& context, const Begun& begun, const std::string& key,
-                                const std::string& parent, const Labels& labels) {
-  SnapshotInfo info{.id = begun.place.id,
-                    .snapshotter = name(),
-                    .key = key,
-                    .parent = parent,
-                    .kind = begun.place.kind,
-                    .labels = labels};
-  return metadata_.write(context, kCreate, Durability::kRides, [&](Transaction& txn) -> Status {
-    SKIFF_TRY(metadata::snapshots::create(txn, context.name_space(), info, context.lease()));
-    return metadata::intents::remove(txn, begun.intent);
-  });
+  return std::unexpected(status.error().wrap(fmt::format("prepare snapshot {}", info.key)));
 }
 
 // The folder first: while the intent stands, a crash leads here again.
 void LocalSnapshotter::undo(const Context& context, const Begun& begun) {
-  Status status = driver_->remove(begun.place.id);
+  Status status = driver_->remove(begun.id);
   if (status)
     status = metadata_.write(context.detached(), kUndo, Durability::kRides, [&](Transaction& txn) {
       return metadata::intents::remove(txn, begun.intent);
     });
   if (!status)
     log::warning("a snapshot that was not made leaves its folder until the next start",
-                 {{"id", begun.place.id}, {"error", status.error()}});
+                 {{"id", begun.id}, {"error", status.error()}});
 }
 
 Status LocalSnapshotter::commit(const Context& context, const std::string& name,
@@ -273,17 +222,9 @@ Result<std::vector<SnapshotInfo>> LocalSnapshotter::find_suspects(const Context&
   return found;
 }
 
-// "overlay/12"
-std::optional<int64_t> LocalSnapshotter::tombstone_id(std::string_view kind,
-                                                      std::string_view path) const {
-  std::string prefix = name() + "/";
-  if (kind != "snapshot" || !path.starts_with(prefix)) return std::nullopt;
-  return parse_id(path.substr(prefix.size()));
-}
-
 Status LocalSnapshotter::remove_files(const Context& context, const std::string& kind,
                                       const std::string& path) {
-  auto id = tombstone_id(kind, path);
+  auto id = tombstone_id(name(), kind, path);
   if (!id)
     return fail(Code::kInvalidArgument, "tombstone {} {} is not of snapshotter {}", kind, path,
                 name());

@@ -16,6 +16,7 @@
 #include "base/guarded.h"
 #include "metadata/store.h"
 #include "snapshot/driver.h"
+#include "snapshot/prepare_rows.h"
 #include "snapshot/snapshotter.h"
 
 namespace skiff::snapshot {
@@ -76,16 +77,7 @@ class LocalSnapshotter final : public Snapshotter {
   LocalSnapshotter(metadata::Store& metadata, std::unique_ptr<Driver> driver, sys::Path folder,
                    sys::UniqueFd folder_fd);
 
-  struct Begun {
-    int64_t intent = 0;
-    Place place;
-  };
-  Result<std::vector<Mount>> create(const Context& context, Kind kind, const std::string& key,
-                                    const std::string& parent, const Labels& labels);
-  Result<Begun> begin(const Context& context, Kind kind, const std::string& key,
-                      const std::string& parent, const Labels& labels);
-  Status finish(const Context& context, const Begun& begun, const std::string& key,
-                const std::string& parent, const Labels& labels);
+  Result<std::vector<Mount>> create(const Context& context, const SnapshotInfo& info);
   void undo(const Context& context, const Begun& begun);
   Result<Place> place_of(metadata::Reader& reader, const SnapshotInfo& info);
   Status check_suspects(const Context& context, const std::vector<int64_t>& chain);
@@ -98,7 +90,6 @@ class LocalSnapshotter final : public Snapshotter {
   Result<Rows> rows(const Context& context);
   Result<std::map<int64_t, Place>> places(metadata::Reader& reader);
   Result<std::set<int64_t>> moving(metadata::Reader& reader);
-  std::optional<int64_t> tombstone_id(std::string_view kind, std::string_view path) const;
 
   metadata::Store& metadata_;
   std::unique_ptr<Driver> driver_;

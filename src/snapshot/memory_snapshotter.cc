@@ -166,6 +166,7 @@ Result<std::vector<Mount>> MemorySnapshotter::create(const Context& context, Kin
   if (root != nullptr && state->contract == Contract::kToday) {
     info.key = target->second;
     info.kind = Kind::kCommitted;
+    info.labels[kRemoteMadeLabel] = "";
     state->rows[{ns, info.key}] = info;
     return fail(Code::kAlreadyExists, "snapshot {} is there now", info.key);
   }
@@ -190,7 +191,10 @@ Status MemorySnapshotter::commit(const Context& context, const std::string& name
   state->rows.erase({ns, key});
   info.key = name;
   info.kind = Kind::kCommitted;
+  bool remote = info.labels.contains(kRemoteLabel);
   info.labels = options.labels;
+  info.labels.erase(kRemoteLabel);
+  if (remote) info.labels[kRemoteLabel] = "";
   info.updated = metadata::now();
   info.usage_bytes = used.bytes;
   info.usage_inodes = used.inodes;

@@ -32,8 +32,10 @@ using Kind = metadata::SnapshotKind;
 inline constexpr char kRemoteLabel[] = "containerd.io/snapshot/remote_snapshot";
 inline constexpr char kRemoteRefLabel[] = "containerd.io/snapshot/remote_snapshot/ref";
 inline constexpr char kRemoteDigestLabel[] = "containerd.io/snapshot/remote_snapshot/digest";
-// Today's: prepare with kTargetLabel=<chain ID> answers AlreadyExists when the layer is there.
+// Today's: prepare with kTargetLabel=<chain ID> answers AlreadyExists when the layer is there; one
+// that the snapshotter made itself on being asked so has kRemoteMadeLabel, which it alone sets.
 inline constexpr char kTargetLabel[] = "containerd.io/snapshot.ref";
+inline constexpr char kRemoteMadeLabel[] = "containerd.io/snapshot/remote";
 
 // What mount(2) is to be given; type "bind" or "overlay". Options in overlay's own syntax.
 struct Mount {

@@ -25,7 +25,7 @@ struct ContentImplementation {
   std::function<std::unique_ptr<ContentHarness>()> make;
 };
 
-class ContentSuite : public testing::TestWithParam<ContentImplementation> {
+class ContentSuite : public ::testing::TestWithParam<ContentImplementation> {
  protected:
   void SetUp() override { harness_ = GetParam().make(); }
   ContentStore& store() { return harness_->store(); }

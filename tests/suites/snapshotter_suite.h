@@ -26,7 +26,7 @@ struct SnapshotterImplementation {
   std::function<std::unique_ptr<SnapshotterHarness>()> make;
 };
 
-class SnapshotterSuite : public testing::TestWithParam<SnapshotterImplementation> {
+class SnapshotterSuite : public ::testing::TestWithParam<SnapshotterImplementation> {
  protected:
   static void SetUpTestSuite();
   void SetUp() override { harness_ = GetParam().make(); }
