@@ -18,10 +18,13 @@ using namespace skiff;
 
 const std::string& tar() {
   static const std::string text = [] {
-    if (const char* path = std::getenv("SKIFF_BENCH_TAR")) return sys::read_file(path, 4ull << 30).value();
+    if (const char* path = std::getenv("SKIFF_BENCH_TAR"))
+      return sys::read_file(path, 4ull << 30).value();
     sys::TempDir dir("bench-", "/dev/shm");
     std::string path = dir.path() / "layer.tar";
-    SKIFF_CHECK(std::system(fmt::format("tar -C / -cf {} usr/include usr/share/doc", path).c_str()) == 0, "tar works");
+    SKIFF_CHECK(
+        std::system(fmt::format("tar -C / -cf {} usr/include usr/share/doc", path).c_str()) == 0,
+        "tar works");
     return sys::read_file(path, 4ull << 30).value();
   }();
   return text;
@@ -98,7 +101,8 @@ void pipeline(benchmark::State& state) {
     auto fd = sys::open_dir(dir.path());
     state.ResumeTiming();
     MemorySource source(blob);
-    auto staged = layer::stage_layer(Context(), source, {.compression = compression}, *applier, fd->get(), {});
+    auto staged = layer::stage_layer(Context(), source, {.compression = compression}, *applier,
+                                     fd->get(), {});
     SKIFF_CHECK(staged.has_value(), "it unpacks");
     times = staged->outcome.times;
     state.PauseTiming();
@@ -118,7 +122,11 @@ BENCHMARK(hash)->Unit(benchmark::kMillisecond);
 BENCHMARK(inflate)->ArgsProduct({{1, 2}, {64, 256, 512, 1024}})->Unit(benchmark::kMillisecond);
 BENCHMARK(list)->Unit(benchmark::kMillisecond);
 BENCHMARK(untar)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK(pipeline)->DenseRange(0, 2)->Unit(benchmark::kMillisecond)->UseRealTime()->MeasureProcessCPUTime();
+BENCHMARK(pipeline)
+    ->DenseRange(0, 2)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime()
+    ->MeasureProcessCPUTime();
 
 }  // namespace
 

@@ -19,14 +19,14 @@ Status run(const Context& context, Connection& connection,
            const std::function<Status(Reader&)>& fn) {
   sqlite3_progress_handler(connection.handle(), kStepsPerCheck, check_context,
                            const_cast<Context*>(&context));
-  Status status = connection.exec("BEGIN");
+  Status status = connection.run("BEGIN");
   if (status) {
     Reader reader(connection);
     status = fn(reader);
   }
   sqlite3_progress_handler(connection.handle(), 0, nullptr, nullptr);
   if (!sqlite3_get_autocommit(connection.handle())) {
-    Status end = connection.exec("ROLLBACK");
+    Status end = connection.run("ROLLBACK");
     if (status) status = end;
   }
   return status;

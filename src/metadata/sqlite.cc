@@ -116,6 +116,11 @@ Status Connection::exec(const char* sql) {
   return ok();
 }
 
+Status Connection::run(Sql sql) {
+  SKIFF_TRY(Statement(*this, sql).run());
+  return ok();
+}
+
 Result<std::string> Connection::pragma(const char* sql) {
   sqlite3_stmt* statement = SKIFF_TRY(prepare(sql, false));
   int code = sqlite3_step(statement);

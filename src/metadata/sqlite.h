@@ -38,8 +38,10 @@ class Connection {
   Connection(const Connection&) = delete;
 
   sqlite3* handle() { return db_; }
-  // Runs statements that return nothing one cares for.
+  // Runs statements that return nothing one cares for: parsed each time.
   Status exec(const char* sql);
+  // Runs one statement from the cache: BEGIN, SAVEPOINT and the like.
+  Status run(Sql sql);
   // The first column of the first row of a PRAGMA.
   Result<std::string> pragma(const char* sql);
   // What SQLite's result code means, with its message.

@@ -9,6 +9,7 @@ namespace skiff::metadata {
 namespace {
 
 const CrashPoint kFlush{"metadata.flush"};
+const CrashPoint kSyncFolder{"metadata.open"};
 
 class SqliteStore : public Store {
  public:
@@ -67,6 +68,11 @@ Result<std::unique_ptr<Store>> Store::open(const sys::Path& file, const Options&
   auto connection = SKIFF_TRY(Connection::open(file, Connection::Mode::kWriter));
   SKIFF_TRY_WRAP(migrate(*connection), "{}", file.string());
   uint64_t generation = SKIFF_TRY(last_generation(*connection));
+  // The names of the database and its log are on disk before anything is said to be; a rollback
+  // journal that SQLite had while it made the database must not come back.
+  sys::Path folder = file.has_parent_path() ? file.parent_path() : sys::Path(".");
+  sys::UniqueFd folder_fd = SKIFF_TRY(sys::open_dir(folder));
+  SKIFF_TRY(sys::sync_fd(kSyncFolder, folder_fd.get(), folder));
   auto store = std::make_unique<SqliteStore>(file, std::move(boot_id), std::move(connection),
                                              generation, options.on_failure);
   SKIFF_TRY(store->start());

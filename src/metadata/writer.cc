@@ -1,11 +1,16 @@
 #include "metadata/writer.h"
 
 #include <algorithm>
+#include <climits>
 
+#include <linux/futex.h>
 #include <sqlite3.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/metrics/metrics.h"
 #include "sys/thread.h"
 
 namespace skiff::metadata {
@@ -25,6 +30,23 @@ Error stopped_error() {
   return Error(
       Code::kUnavailable,
       "the metadata store has stopped after an I/O error; see the log, then restart skiffd");
+}
+
+// Transactions over groups is what grouping saves.
+metrics::Counter& transactions() {
+  static metrics::Counter& counter = metrics::counter("skiff_metadata_transactions_total",
+                                                      "Write transactions that were committed");
+  return counter;
+}
+metrics::Counter& groups() {
+  static metrics::Counter& counter = metrics::counter(
+      "skiff_metadata_groups_total", "Commits of the database, of one or more transactions each");
+  return counter;
+}
+metrics::Histogram& sync_seconds() {
+  static metrics::Histogram& seconds = metrics::duration_histogram(
+      "skiff_metadata_sync_seconds", "Time of a sync of the write-ahead log");
+  return seconds;
 }
 
 }  // namespace
@@ -65,29 +87,35 @@ Status Writer::submit(const Context& context, const CrashPoint& point, Durabilit
     if (state->stopping || failed()) return std::unexpected(stopped_error());
     group = state->forming;
     group->requests.push_back(&request);
-    if (state->sleeping) changed_.notify_one();
+    if (state->wake_at != 0 && group->requests.size() >= state->wake_at) changed_.notify_one();
   }
-  int needed = durability == Durability::kDurable ? kSynced : kCommitted;
-  for (int stage; (stage = group->stage.load(std::memory_order_acquire)) < needed;)
-    group->stage.wait(stage, std::memory_order_acquire);
+  group->wait_for(durability == Durability::kDurable ? kSynced : kCommitted);
   return std::move(request.result);
 }
 
 void Writer::wake_for_idle() {
+  if (idle_asked_.exchange(true, std::memory_order_relaxed)) return;
   auto state = state_.lock();
-  if (std::exchange(state->idle_asked, true)) return;
-  if (state->sleeping) changed_.notify_one();
+  if (state->wake_at != 0) changed_.notify_one();
 }
 
 void Writer::Group::reach(Stage reached) {
   stage.store(reached, std::memory_order_release);
-  stage.notify_all();
+  syscall(SYS_futex, &stage, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+}
+
+// A futex as it is: std::atomic::wait spins and yields first, which costs more than it saves where
+// a commit takes a disk's time.
+void Writer::Group::wait_for(Stage needed) {
+  for (uint32_t now; (now = stage.load(std::memory_order_acquire)) < needed;)
+    syscall(SYS_futex, &stage, FUTEX_WAIT_PRIVATE, now, nullptr, nullptr, 0);
 }
 
 void Writer::run() {
   thread_ = std::this_thread::get_id();
   while (std::shared_ptr<Group> group = next_group()) {
     process(*group);
+    sync_when_due();
     checkpoint_when_due();
   }
   if (unsynced_since_)
@@ -101,38 +129,34 @@ std::shared_ptr<Writer::Group> Writer::next_group() {
   auto state = state_.lock();
   while (state->forming->requests.empty()) {
     if (state->stopping) return nullptr;
-    if (state->idle_asked && !idle_since_) idle_since_ = Clock::now();
-    auto alarm = next_alarm(*state);
+    if (idle_asked_ && !idle_since_) idle_since_ = Clock::now();
+    auto alarm = next_alarm();
     auto due = [&] {
-      return !state->forming->requests.empty() || state->stopping ||
-             (state->idle_asked && !idle_since_);
+      return !state->forming->requests.empty() || state->stopping || (idle_asked_ && !idle_since_);
     };
-    state->sleeping = true;
+    state->wake_at = 1;
     bool woken = true;
     if (alarm) {
       woken = state.wait_until(changed_, {}, *alarm, due);
     } else {
       state.wait(changed_, due);
     }
-    state->sleeping = false;
+    state->wake_at = 0;
     if (woken) continue;
     // Time has come for one of these; both without the lock.
     state.unlock();
-    if (unsynced_since_ && Clock::now() >= *unsynced_since_ + kLongestRide)
-      if (Status status = sync(); !status) note_failure(status.error());
-    bool idle_due = idle_since_ && Clock::now() >= *idle_since_ + kIdle;
-    bool again = idle_due && idle_work_();
-    state.relock();
-    if (idle_due) {
+    sync_when_due();
+    if (idle_since_ && Clock::now() >= *idle_since_ + kIdle) {
       idle_since_.reset();
-      state->idle_asked = again;
+      idle_asked_ = idle_work_();
     }
+    state.relock();
   }
   gather(state);
   return std::exchange(state->forming, std::make_shared<Group>());
 }
 
-std::optional<Writer::Clock::time_point> Writer::next_alarm(const State&) const {
+std::optional<Writer::Clock::time_point> Writer::next_alarm() const {
   std::optional<Clock::time_point> alarm;
   if (unsynced_since_) alarm = *unsynced_since_ + kLongestRide;
   if (idle_since_) alarm = std::min(alarm.value_or(Clock::time_point::max()), *idle_since_ + kIdle);
@@ -144,11 +168,11 @@ std::optional<Writer::Clock::time_point> Writer::next_alarm(const State&) const 
 void Writer::gather(Guarded<State>::Guard& state) {
   if (last_durable_ < 2 || state->forming->requests.size() >= last_durable_) return;
   auto until = Clock::now() + std::min<Clock::duration>(kLongestGather, last_sync_ / 2);
-  state->sleeping = true;
+  state->wake_at = last_durable_;
   state.wait_until(changed_, {}, until, [&] {
     return state->forming->requests.size() >= last_durable_ || state->stopping;
   });
-  state->sleeping = false;
+  state->wake_at = 0;
 }
 
 void Writer::process(Group& group) {
@@ -161,10 +185,12 @@ void Writer::process(Group& group) {
     for (Request* request : group.requests)
       if (request->result) points.push_back(&request->point);
     for (const CrashPoint* point : points) point->before();
-    status = commit(group);
+    status = commit();
+    transactions().increment(static_cast<double>(points.size()));
+    groups().increment();
   }
   if (!status) {
-    (void)connection_->exec("ROLLBACK");
+    (void)connection_->run("ROLLBACK");
     note_failure(status.error());
     fail_requests(group, status.error(), false);
     return group.reach(kSynced);
@@ -184,7 +210,7 @@ void Writer::process(Group& group) {
 }
 
 Status Writer::run_all(Group& group) {
-  SKIFF_TRY(connection_->exec("BEGIN IMMEDIATE"));
+  SKIFF_TRY(connection_->run("BEGIN IMMEDIATE"));
   for (Request* request : group.requests) SKIFF_TRY(run_one(*request));
   return ok();
 }
@@ -194,7 +220,7 @@ Status Writer::run_all(Group& group) {
 Status Writer::run_one(Request& request) {
   request.result = request.context.check();
   if (!request.result) return ok();
-  SKIFF_TRY(connection_->exec("SAVEPOINT one"));
+  SKIFF_TRY(connection_->run("SAVEPOINT one"));
   {
     Transaction transaction(*connection_, ++generation_);
     request.result = request.fn(transaction);
@@ -202,12 +228,12 @@ Status Writer::run_one(Request& request) {
   if (sqlite3_get_autocommit(connection_->handle()))
     return request.result ? Status(fail(Code::kInternal, "metadata: the transaction is gone"))
                           : request.result;
-  if (!request.result) SKIFF_TRY(connection_->exec("ROLLBACK TO one"));
-  return connection_->exec("RELEASE one");
+  if (!request.result) SKIFF_TRY(connection_->run("ROLLBACK TO one"));
+  return connection_->run("RELEASE one");
 }
 
-Status Writer::commit(Group&) {
-  SKIFF_TRY(connection_->exec("COMMIT"));
+Status Writer::commit() {
+  SKIFF_TRY(connection_->run("COMMIT"));
   committed_.store(generation_, std::memory_order_release);
   return ok();
 }
@@ -232,8 +258,15 @@ Status Writer::sync() {
     return std::unexpected(
         errno_error(errno, "sync the metadata's write-ahead log").with_code(Code::kDataLoss));
   last_sync_ = Clock::now() - begin;
+  sync_seconds().observe(std::chrono::duration<double>(last_sync_).count());
   unsynced_since_.reset();
   return ok();
+}
+
+// What rides and was not taken along by a durable commit.
+void Writer::sync_when_due() {
+  if (!unsynced_since_ || Clock::now() < *unsynced_since_ + kLongestRide) return;
+  if (Status status = sync(); !status) note_failure(status.error());
 }
 
 void Writer::fail_requests(Group& group, const Error& error, bool durable_only) {

@@ -49,14 +49,15 @@ class Writer {
   enum Stage { kWaiting, kCommitted, kSynced };
   struct Group {
     std::vector<Request*> requests;
-    std::atomic<int> stage = kWaiting;
+    std::atomic<uint32_t> stage = kWaiting;
     // Wakes all callers with one system call. A request may be gone once its stage is reached.
     void reach(Stage reached);
+    void wait_for(Stage needed);
   };
   struct State {
     std::shared_ptr<Group> forming = std::make_shared<Group>();
-    bool sleeping = false;
-    bool idle_asked = false;
+    // The writer sleeps until this many requests wait; 0: it does not sleep.
+    size_t wake_at = 0;
     bool stopping = false;
     bool started = false;
     bool ended = false;
@@ -65,13 +66,14 @@ class Writer {
   void run();
   // The group that waits; null when the writer is to end. Does what time asks for meanwhile.
   std::shared_ptr<Group> next_group();
-  std::optional<Clock::time_point> next_alarm(const State& state) const;
+  std::optional<Clock::time_point> next_alarm() const;
   void gather(Guarded<State>::Guard& state);
   void process(Group& group);
   Status run_all(Group& group);
   Status run_one(Request& request);
-  Status commit(Group& group);
+  Status commit();
   Status sync();
+  void sync_when_due();
   void fail_requests(Group& group, const Error& error, bool durable_only);
   void checkpoint_when_due();
   void note_failure(const Error& error);
@@ -86,6 +88,7 @@ class Writer {
   std::atomic<std::thread::id> thread_;
   std::atomic<uint64_t> committed_;
   std::atomic<bool> failed_ = false;
+  std::atomic<bool> idle_asked_ = false;
 
   // The writer's thread alone:
   uint64_t generation_;
