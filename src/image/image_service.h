@@ -117,7 +117,7 @@ class ImageService {
     } limits;
     // Where snapshots are mounted for a moment, <state>/mounts; emptied by `recover`.
     sys::Path mount_dir;
-    // The folder of a local committed snapshot, where it can be made anew; unset: nowhere.
+    // The folder of a committed layer of a local snapshotter that can rebase, to make it anew.
     std::function<Result<sys::Path>(const metadata::Snapshot&)> layer_folder;
     // Called when blobs or layers were committed that ride (metadata's confirmer).
     std::function<void()> note_written;

@@ -173,7 +173,8 @@ Status UnpackFlights::unpack_staged(const Context& context, UnpackState& state,
     return unpack_mounted(context, state, snapshotter, layer, blob);
   }
   SKIFF_TRY(settled);
-  SKIFF_TRY(commit(context, state, snapshotter, layer, staging.key(), true));
+  const layer::ApplyStats stats = staged.layer.stats();
+  SKIFF_TRY(commit(context, state, snapshotter, layer, staging.key(), &stats));
   staging.release();
   return ok();
 }
@@ -208,7 +209,7 @@ Status UnpackFlights::unpack_mounted(const Context& context, UnpackState& state,
   add_stage_spans(state, begin, outcome.times);
   slot.release();
   SKIFF_TRY(blob.wait(context));
-  SKIFF_TRY(commit(context, state, snapshotter, layer, staging.key(), false));
+  SKIFF_TRY(commit(context, state, snapshotter, layer, staging.key(), nullptr));
   staging.release();
   return ok();
 }
@@ -226,15 +227,21 @@ Status UnpackFlights::wait_for_parent(const Context& context, const Seat* parent
 
 Status UnpackFlights::commit(const Context& context, UnpackState& state,
                              snapshot::Snapshotter& snapshotter, const LayerPlan& layer,
-                             const std::string& key, bool rebase) {
+                             const std::string& key, const layer::ApplyStats* staged) {
   const auto begin = TraceClock::now();
   snapshot::CommitOptions options;
   options.labels = {{kLayerBlobLabel, layer.descriptor.digest.str()},
                     {kLayerDiffIdLabel, layer.diff_id.str()},
                     {kLayerReferenceLabel, layer.reference}};
-  options.durability = metadata::Durability::kRides;
+  // What was staged can be made anew from its blob after a power loss; what was applied onto its
+  // mounted parent cannot.
+  options.durability =
+      staged != nullptr ? metadata::Durability::kRides : metadata::Durability::kDurable;
   options.verified_chain_id = layer.chain_id;
-  if (rebase) options.parent = layer.parent ? layer.parent->chain_id.str() : "";
+  if (staged != nullptr) {
+    options.parent = layer.parent ? layer.parent->chain_id.str() : "";
+    options.usage = snapshot::Usage{.bytes = staged->bytes, .inodes = staged->entries};
+  }
   SKIFF_TRY(snapshotter.commit(context, layer.chain_id.str(), key, options));
   state.add_span({"commit", begin, TraceClock::now() - begin});
   return ok();

@@ -88,8 +88,9 @@ class UnpackFlights {
                 const LayerPlan& layer, layer::StagedLayer& staged, int folder);
   Status wait_for_parent(const Context& context, const Seat* parent,
                          snapshot::Snapshotter& snapshotter, const LayerPlan& layer);
+  // `staged` for a layer that was staged without its parent, which the commit then gives it.
   Status commit(const Context& context, UnpackState& state, snapshot::Snapshotter& snapshotter,
-                const LayerPlan& layer, const std::string& key, bool rebase);
+                const LayerPlan& layer, const std::string& key, const layer::ApplyStats* staged);
   layer::ApplyOptions apply_options() const;
   Status repair(const Context& context, const metadata::Snapshot& snapshot,
                 const LayerPlan& layer, const BlobFlights::Seat& blob);

@@ -83,8 +83,8 @@ struct Index {
 
   static Result<Index> parse(std::string_view text, std::string_view media_type);
   std::string to_json_text() const;
-  // The best entry for a platform; entries without a platform count as a last resort when they are
-  // manifests, attestations (platform unknown/unknown) never. NotFound lists what is offered.
+  // The best entry for a platform; manifests and indexes without a platform count as a last resort,
+  // attestations (platform unknown/unknown) never. NotFound lists what is offered.
   Result<Descriptor> choose(const Platform& wanted) const;
 };
 

@@ -169,7 +169,7 @@ Result<Descriptor> Index::choose(const Platform& wanted) const {
     std::optional<int> rank;
     if (names_platform(entry)) {
       rank = match(wanted, *entry.platform);
-    } else if (is_manifest(entry.media_type)) {
+    } else if (is_manifest(entry.media_type) || is_index(entry.media_type)) {
       rank = kLastResort;
     }
     if (rank && *rank < best_rank) {

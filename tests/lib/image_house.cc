@@ -6,7 +6,10 @@
 #include <sys/mount.h>
 
 #include "base/check.h"
+#include "image/internal.h"
 #include "image/mounted.h"
+#include "snapshot/native/native_driver.h"
+#include "snapshot/overlay/overlay_driver.h"
 
 namespace skiff::testing {
 namespace {
@@ -38,6 +41,11 @@ T must(Result<T> result, const char* what) {
 void must(Status status, const char* what) {
   if (!status) fprintf(stderr, "%s: %s\n", what, status.error().message().c_str());
   SKIFF_CHECK(status, what);
+}
+
+std::unique_ptr<snapshot::Driver> make_driver(const std::string& name, const sys::Path& root) {
+  if (name == "native") return std::make_unique<snapshot::NativeDriver>(root);
+  return must(snapshot::OverlayDriver::open(root), "open the overlay driver");
 }
 
 std::string describe(const sys::Path& root, const std::filesystem::directory_entry& entry) {
@@ -77,9 +85,9 @@ void ImageHouse::open() {
                       *store_, {.root = root_, .reserve_bytes = options_.reserve_bytes}),
                   "open the content store");
   must(content_->recover(context), "recover the content store");
-  snapshotter_ = must(snapshot::LocalSnapshotter::open(
-                          *store_, {.root = root_, .driver = options_.driver}),
-                      "open the snapshotter");
+  snapshotter_ = must(
+      snapshot::LocalSnapshotter::open(*store_, make_driver(options_.driver, root_), {.root = root_}),
+      "open the snapshotter");
   must(snapshotter_->recover(context), "recover the snapshotter");
   registry::DistributionOptions distribution;
   distribution.timeouts = short_timeouts();
@@ -150,6 +158,8 @@ std::vector<std::string> ImageHouse::leftovers() {
                         for (const auto& row : SKIFF_TRY(metadata::snapshots::list(
                                  reader, ns, snapshotter_->name(), {"kind==active"})))
                           found.push_back(fmt::format("active snapshot {} {}", ns, row.key));
+                        // A flight that was given up may be resumed for a day.
+                        if (ns == image::kFlightNamespace) continue;
                         for (const auto& row : SKIFF_TRY(metadata::ingests::list(reader, ns)))
                           found.push_back(fmt::format("ingest {} {}", ns, row.ref));
                         for (const auto& row : SKIFF_TRY(metadata::leases::list(reader, ns, {})))
@@ -163,8 +173,9 @@ std::vector<std::string> ImageHouse::leftovers() {
   return found;
 }
 
-std::vector<std::string> ImageHouse::tree(const Digest& chain_id) {
-  const Context context;
+std::vector<std::string> ImageHouse::tree(const Digest& chain_id, const Context& caller) {
+  const image::HeldLease lease(*store_, caller);
+  const Context context = caller.with_lease(lease.id());
   const std::string key = "tree-" + random_id(6);
   auto mounts = must(snapshotter_->view(context, key, chain_id.str(), {}), "view the image");
   std::vector<std::string> lines;
