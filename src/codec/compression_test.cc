@@ -192,6 +192,15 @@ TEST(Zstd, SkippableFramesAreSkipped) {
     EXPECT_EQ(unpacked(bytes, Compression::kZstd, step).value(), "onetwo") << step;
 }
 
+TEST(Zstd, FormatsFromBeforeTheStandardAreRefused) {
+  for (char version : {0x22, 0x23, 0x24, 0x25, 0x26, 0x27}) {
+    std::string bytes = packed("text", Compression::kZstd);
+    bytes[0] = version;
+    EXPECT_EQ(unpacked(bytes, Compression::kZstd).error().message(),
+              "not a zstd stream: it starts with other bytes");
+  }
+}
+
 TEST(Zstd, AHugeWindowIsRefused) {
   std::string bytes(1 << 16, '\0');
   ZSTD_CCtx* context = ZSTD_createCCtx();

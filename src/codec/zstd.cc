@@ -1,5 +1,8 @@
 #include "codec/zstd.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -25,14 +28,11 @@ class ZstdSource : public ByteSource {
   Result<size_t> read(MutableBytes buffer) override {
     ZSTD_outBuffer out{buffer.data(), buffer.size(), 0};
     while (out.pos == 0) {
-      if (in_.pos == in_.size && !output_held_ && SKIFF_TRY(fill()) == 0) {
-        if (in_frame_ || !any_) return torn();
-        return 0;
-      }
-      size_t before = in_.pos;
+      if (!in_frame_ && !SKIFF_TRY(next_frame())) return 0;
+      if (in_.pos == in_.size && !output_held_ && SKIFF_TRY(fill()) == 0)
+        return fail(Code::kDataLoss, "zstd stream ends early, after {} bytes", read_);
       size_t hint = ZSTD_decompressStream(context_.get(), &out, &in_);
       if (ZSTD_isError(hint)) return fault(hint);
-      any_ = any_ || in_.pos != before;
       in_frame_ = hint != 0;
       output_held_ = in_frame_ && out.pos == out.size;
     }
@@ -40,15 +40,34 @@ class ZstdSource : public ByteSource {
   }
 
  private:
-  Result<size_t> fill() {
-    size_t n = SKIFF_TRY(source_.read({input_.get(), kInputBytes}));
-    in_ = {input_.get(), n, 0};
-    read_ += n;
-    return n;
+  // Stands before a frame, or false at the end. The library would also take the formats from before
+  // the standard, whose decoders nobody tests any more; so the magic number is looked at here.
+  Result<bool> next_frame() {
+    while (in_.size - in_.pos < kMagicBytes)
+      if (SKIFF_TRY(fill()) == 0) break;
+    size_t left = in_.size - in_.pos;
+    if (left == 0 && frames_ > 0) return false;
+    Bytes magic(input_.get() + in_.pos, std::min(left, kMagicBytes));
+    if (left >= kMagicBytes && detect(magic) == Compression::kZstd) {
+      ++frames_;
+      in_frame_ = true;
+      return true;
+    }
+    if (frames_ == 0)
+      return fail(Code::kDataLoss, "not a zstd stream: it {}",
+                  left < kMagicBytes ? "is shorter than a header" : "starts with other bytes");
+    return fail(Code::kDataLoss, "zstd stream at byte {}: garbage after the end of frame {}", read_ - left,
+                frames_);
   }
 
-  std::unexpected<Error> torn() const {
-    return fail(Code::kDataLoss, "zstd stream ends early, after {} bytes", read_);
+  // Reads more behind what is left.
+  Result<size_t> fill() {
+    size_t left = in_.size - in_.pos;
+    std::memmove(input_.get(), input_.get() + in_.pos, left);
+    size_t n = SKIFF_TRY(source_.read({input_.get() + left, kInputBytes - left}));
+    in_ = {input_.get(), left + n, 0};
+    read_ += n;
+    return n;
   }
 
   std::unexpected<Error> fault(size_t code) const {
@@ -57,8 +76,6 @@ class ZstdSource : public ByteSource {
       return fail(Code::kResourceExhausted,
                   "zstd stream at byte {}: needs a window of more than {} MiB", at,
                   1 << (kMaxWindowLog - 20));
-    if (ZSTD_getErrorCode(code) == ZSTD_error_prefix_unknown && any_)
-      return fail(Code::kDataLoss, "zstd stream at byte {}: garbage after the end of a frame", at);
     return fail(Code::kDataLoss, "zstd stream at byte {}: {}", at, ZSTD_getErrorName(code));
   }
 
@@ -70,7 +87,7 @@ class ZstdSource : public ByteSource {
   std::unique_ptr<ZSTD_DCtx, Free> context_;
   ZSTD_inBuffer in_{nullptr, 0, 0};
   uint64_t read_ = 0;
-  bool any_ = false;
+  uint64_t frames_ = 0;
   bool in_frame_ = false;
   bool output_held_ = false;
 };
