@@ -140,6 +140,8 @@ TEST_F(HostsTest, ErrorsNameFileAndLine) {
   EXPECT_THAT(error("[host.\"https://u:p@m\"]\n"), HasSubstr(":1: URL"));
   EXPECT_THAT(error("host = 3\n"), HasSubstr(":1: host"));
   EXPECT_THAT(error("host.x = 3\n"), HasSubstr(":1: host.\"x\""));
+  EXPECT_THAT(error(std::string("\n[\0\0", 4)), HasSubstr(":2: "));
+  EXPECT_THAT(error("\n\n[=x]\n"), HasSubstr(":3: "));
   EXPECT_EQ(error("unknown = true\n"), "no error");
 }
 

@@ -1,9 +1,4 @@
-// The only file that knows the TOML library, compiled in: Debian's shared one throws.
-#define TOML_HEADER_ONLY 1
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
-#include <toml++/toml.h>
-
+// hosts.toml: the only file of this folder that knows the TOML library.
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -11,6 +6,7 @@
 
 #include "base/guarded.h"
 #include "base/log.h"
+#include "codec/toml_library.h"
 #include "http/url.h"
 #include "registry/hosts.h"
 

@@ -53,8 +53,9 @@ std::optional<Duration> parse_retry_after(std::string_view text,
   tm parts{};
   const char* rest = strptime(date.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
   if (!rest || *rest) return {};
-  auto then = std::chrono::system_clock::from_time_t(timegm(&parts));
-  return std::max(Duration(0), std::chrono::ceil<Duration>(then - now));
+  // In seconds: the years that a date may name overflow a clock of nanoseconds.
+  auto left = timegm(&parts) - std::chrono::system_clock::to_time_t(now);
+  return std::chrono::seconds(std::clamp<int64_t>(left, 0, UINT32_MAX));
 }
 
 }  // namespace skiff::registry

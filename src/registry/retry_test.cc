@@ -13,6 +13,8 @@ TEST(RetryAfterTest, SecondsAndDates) {
   EXPECT_EQ(parse_retry_after("120", now), 120s);
   EXPECT_EQ(parse_retry_after("Sun, 06 Nov 1994 08:49:39 GMT", now), 2s);
   EXPECT_EQ(parse_retry_after("Sun, 06 Nov 1994 08:49:30 GMT", now), 0ms);
+  EXPECT_EQ(parse_retry_after("Sun, 06 Nov 0997 08:49:39 GMT", now), 0ms);
+  EXPECT_GT(parse_retry_after("Sun, 06 Nov 9999 08:49:39 GMT", now), 24h);
   for (const char* bad : {"", "soon", "-1", "1.5", "12 monkeys", "Sun, 06 Nov 1994 08:49:39 CET"})
     EXPECT_FALSE(parse_retry_after(bad, now)) << bad;
 }
