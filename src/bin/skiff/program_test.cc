@@ -137,10 +137,10 @@ class FakeDaemon {
       ++state->runs;
       if (!state->image_here)
         return call->reply(fail(Code::kNotFound, "no image {}", request.spec.image));
-      state->running = call;
       state.unlock();
-      changed_.notify_all();
       on_run(call, request, call->take_fds());
+      state_.lock()->running = call;
+      changed_.notify_all();
     });
     service.deferred("Wait", [this](CallPtr call) { on_wait(call); });
     service.unary<KillRequest>("Kill", [this](const Context&, KillRequest request) -> Result<Empty> {
