@@ -34,7 +34,7 @@ Result<std::unique_ptr<LocalSnapshotter>> LocalSnapshotter::open(metadata::Store
                                                                  std::unique_ptr<Driver> driver,
                                                                  const Options& options) {
   sys::Path folder = options.root / "snapshots" / driver->name();
-  SKIFF_TRY(sys::make_dirs(folder, 0711));
+  SKIFF_TRY(sys::make_dirs(folder, 0700));
   sys::UniqueFd fd = SKIFF_TRY(sys::open_dir(folder));
   return std::unique_ptr<LocalSnapshotter>(
       new LocalSnapshotter(metadata, std::move(driver), std::move(folder), std::move(fd)));

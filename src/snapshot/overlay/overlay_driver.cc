@@ -42,7 +42,7 @@ Result<std::unique_ptr<OverlayDriver>> OverlayDriver::open(const sys::Path& root
     return fail(Code::kInvalidArgument,
                 "the root {} has a ',', ':' or '\\' in its path, which overlay mounts cannot take",
                 root.string());
-  SKIFF_TRY(sys::make_dirs(folder, 0711));
+  SKIFF_TRY(sys::make_dirs(folder, 0700));
   auto options = SKIFF_TRY(probe(folder));
   return std::unique_ptr<OverlayDriver>(new OverlayDriver(std::move(folder), std::move(options)));
 }
@@ -54,7 +54,7 @@ Status OverlayDriver::make(const Context& context, const Place& place) {
   if (place.kind != Kind::kActive) return ok();
   if (!place.parents.empty())
     SKIFF_TRY(copy_top_attributes(layer_folder(place.parents[0]), layer_folder(place.id)));
-  return sys::make_dir(work_folder(place.id), 0711);
+  return sys::make_dir(work_folder(place.id), 0700);
 }
 
 std::vector<Mount> OverlayDriver::mounts(const Place& place) const {
