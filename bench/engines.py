@@ -20,7 +20,7 @@ import measure
 import registry
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
-BIN = REPO / "build" / "release" / "bin"
+BIN = pathlib.Path(os.environ.get("SKIFF_BIN_DIR", REPO / "build" / "release" / "bin"))
 
 
 class Engine:
