@@ -25,8 +25,8 @@ inline constexpr size_t kMagicBytes = 4;
 Compression detect(Bytes start);
 
 // The plain bytes of `source`, which must outlive the result. A zstd window larger than 128 MiB is
-// refused (ResourceExhausted), which bounds its memory; gzip needs about 350 KiB. For the best speed
-// read into buffers of 256 KiB or more: they are decoded into directly.
+// refused (ResourceExhausted), which bounds its memory; gzip needs about 350 KiB. For the best
+// speed read into buffers of 256 KiB or more: they are decoded into directly.
 std::unique_ptr<ByteSource> decompress(ByteSource& source, Compression compression);
 // The same with the format read off the first bytes; says which it was.
 struct Detected {

@@ -60,7 +60,8 @@ Result<std::string> unpacked(std::string_view bytes, Compression compression, si
 
 class Formats : public testing::TestWithParam<Compression> {};
 INSTANTIATE_TEST_SUITE_P(All, Formats,
-                         testing::Values(Compression::kNone, Compression::kGzip, Compression::kZstd),
+                         testing::Values(Compression::kNone, Compression::kGzip,
+                                         Compression::kZstd),
                          [](auto& info) { return std::string(compression_name(info.param)); });
 
 TEST_P(Formats, WhatGoesInComesOut) {
@@ -119,8 +120,9 @@ TEST_P(Compressed, EveryTruncationIsDataLoss) {
 
 TEST_P(Compressed, EveryGarbageAfterTheEndIsRefused) {
   std::string bytes = packed(sample(3000), GetParam());
-  for (std::string garbage : {std::string("x"), std::string("\x1f"), std::string("\x1fz"),
-                              std::string("\x28\xb5\x2f"), std::string("\0\0\0x", 4), sample(300'000)}) {
+  for (std::string garbage :
+       {std::string("x"), std::string("\x1f"), std::string("\x1fz"), std::string("\x28\xb5\x2f"),
+        std::string("\0\0\0x", 4), sample(300'000)}) {
     for (size_t step : {1, 100, 1 << 20}) {
       auto result = unpacked(bytes + garbage, GetParam(), step);
       ASSERT_FALSE(result) << garbage.substr(0, 10);
@@ -153,7 +155,8 @@ TEST_P(Compressed, ErrorsOfTheSourcePass) {
 TEST(Gzip, ZeroPaddingAfterTheLastMemberIsIgnored) {
   std::string bytes = packed("text", Compression::kGzip);
   for (size_t zeros : {1, 2, 511, 300'000})
-    EXPECT_EQ(unpacked(bytes + std::string(zeros, '\0'), Compression::kGzip).value(), "text") << zeros;
+    EXPECT_EQ(unpacked(bytes + std::string(zeros, '\0'), Compression::kGzip).value(), "text")
+        << zeros;
   auto late = unpacked(bytes + std::string(300'000, '\0') + bytes, Compression::kGzip);
   EXPECT_EQ(late.error().message(),
             fmt::format("gzip stream at byte {}: garbage after the end of member 1",

@@ -37,8 +37,7 @@ Result<Digest> digest_of(ByteSource& source, DigestAlgorithm algorithm = DigestA
 // A source that hashes and counts what is read through it. `source` must outlive it.
 class HashingSource : public ByteSource {
  public:
-  explicit HashingSource(ByteSource& source,
-                         DigestAlgorithm algorithm = DigestAlgorithm::kSha256)
+  explicit HashingSource(ByteSource& source, DigestAlgorithm algorithm = DigestAlgorithm::kSha256)
       : source_(source), hasher_(algorithm) {}
   Result<size_t> read(MutableBytes buffer) override;
   uint64_t size() const { return size_; }

@@ -56,8 +56,8 @@ class ZstdSource : public ByteSource {
     if (frames_ == 0)
       return fail(Code::kDataLoss, "not a zstd stream: it {}",
                   left < kMagicBytes ? "is shorter than a header" : "starts with other bytes");
-    return fail(Code::kDataLoss, "zstd stream at byte {}: garbage after the end of frame {}", read_ - left,
-                frames_);
+    return fail(Code::kDataLoss, "zstd stream at byte {}: garbage after the end of frame {}",
+                read_ - left, frames_);
   }
 
   // Reads more behind what is left.

@@ -11,13 +11,15 @@
 //  - Names are relative to the layer's root however they are written; one that climbs above it is
 //    refused. Each directory on the way to an entry is resolved inside the root, symlinks included
 //    (of this layer or of the lowers), and made as 0755 root:root at time 0 where it is missing.
-//  - An entry replaces what has its name, except that a directory over a directory keeps the content.
+//  - An entry replaces what has its name, except that a directory over a directory keeps the
+//  content.
 //  - A whiteout (.wh.NAME) hides NAME of the lowers, .wh..wh..opq all that the lowers hold in that
 //    directory; neither touches what this layer brought, wherever in the stream it stands.
 //    Other names that start with .wh..wh. are the business of AUFS and skipped.
 //  - A directory's own time is what its last entry says, or stays what the lowers say.
 //  - A hard link takes no owner, mode, time or xattr from its entry.
-//  - A character device 0,0 is refused, and xattrs that overlayfs reads are dropped: a layer must not
+//  - A character device 0,0 is refused, and xattrs that overlayfs reads are dropped: a layer must
+//  not
 //    speak to the kernel's overlay. Xattrs that the file system does not support are dropped too.
 //
 // InvalidArgument: the layer is malformed or hostile; the error names the entry. PermissionDenied:
@@ -66,7 +68,8 @@ class StagedLayer {
   StagedLayer& operator=(StagedLayer&&) noexcept;
 
   ApplyStats stats() const;
-  // True when settle has nothing to look up in the lowers (all parents listed, as Docker writes it).
+  // True when settle has nothing to look up in the lowers (all parents listed, as Docker writes
+  // it).
   bool self_contained() const;
 
   struct Records;
@@ -99,9 +102,9 @@ class Applier {
 
 std::unique_ptr<Applier> make_tar_applier();
 
-// Gives the root of a new overlayfs upper directory (its fd) the owner, mode, xattrs and times of the
-// topmost lower's root, which overlayfs itself does not. To be done before a layer is applied onto
-// an overlay mount; settle does it by itself.
+// Gives the root of a new overlayfs upper directory (its fd) the owner, mode, xattrs and times of
+// the topmost lower's root, which overlayfs itself does not. To be done before a layer is applied
+// onto an overlay mount; settle does it by itself.
 Status inherit_root(int upper, const std::string& lower);
 
 }  // namespace skiff::layer

@@ -22,13 +22,14 @@ class Apply : public ::testing::Test {
     EXPECT_TRUE(sys::make_dir(path));
     return path;
   }
-  Result<ApplyStats> mounted(const std::string& root, const std::string& tar, ApplyOptions options = {}) {
+  Result<ApplyStats> mounted(const std::string& root, const std::string& tar,
+                             ApplyOptions options = {}) {
     auto fd = sys::open_dir(root);
     codec::MemoryWindow window(as_bytes(tar));
     return applier_->apply_mounted(context_, window, fd->get(), options);
   }
-  Status staged(const std::string& root, const std::string& tar, std::vector<std::string> lowers = {},
-                ApplyOptions options = {}) {
+  Status staged(const std::string& root, const std::string& tar,
+                std::vector<std::string> lowers = {}, ApplyOptions options = {}) {
     auto fd = sys::open_dir(root);
     codec::MemoryWindow window(as_bytes(tar));
     auto layer = SKIFF_TRY(applier_->apply_staged(context_, window, fd->get(), options));
@@ -44,8 +45,12 @@ class Apply : public ::testing::Test {
 LayerItems one_of_each() {
   return {item_dir("./").mode(0711).time(7),
           item_dir("d").mode(03775).owner(5, 6).time(8, 9),
-          item_file("d/f", "content").mode(04755).owner(4'000'000'000, 2'097'152).time(1'600'000'000, 123'456'789),
-          item_file("d/cap").xattr("security.capability", std::string("\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20)),
+          item_file("d/f", "content")
+              .mode(04755)
+              .owner(4'000'000'000, 2'097'152)
+              .time(1'600'000'000, 123'456'789),
+          item_file("d/cap").xattr("security.capability",
+                                   std::string("\1\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20)),
           item_file("d/user").xattr("user.a", "b").xattr("trusted.t", ""),
           item_link("d/l", "d/f"),
           item_symlink("d/s", "/no/where").owner(1, 1).time(-5),
@@ -69,7 +74,8 @@ TEST_F(Apply, EveryTypeWithAllItCarriesInBothForms) {
   EXPECT_EQ(difference(listing, list_tree(b)), "");
   EXPECT_EQ(listing["."].substr(0, 22), "d 0711 0:0 7.000000000");
   EXPECT_EQ(listing["d"].substr(0, 22), "d 3775 5:6 8.000000009");
-  EXPECT_EQ(listing["d/f"].substr(0, 56), "- 4755 4000000000:2097152 1600000000.123456789 size=7 ed");
+  EXPECT_EQ(listing["d/f"].substr(0, 56),
+            "- 4755 4000000000:2097152 1600000000.123456789 size=7 ed");
   EXPECT_NE(listing["d/cap"].find("security.capability="), std::string::npos);
   EXPECT_NE(listing["d/user"].find("trusted.t="), std::string::npos);
   EXPECT_EQ(listing["d/l"], listing["d/f"] + " same as d/f");
@@ -134,10 +140,17 @@ TEST_F(Apply, SymlinksNeverLeadOut) {
   Listing before = list_tree(outside);
   std::string up;
   for (int i = 0; i < 30; ++i) up += "../";
-  LayerItems items = {item_dir("./"), item_symlink("abs", outside), item_file("abs/f", "x"),
-                      item_symlink("rel", up + outside.substr(1)), item_file("rel/g", "x"),
-                      item_symlink("file", outside + "/target"), item_file("file", "x"),
-                      item_dir("d"), item_symlink("d/s", outside), item_dir("d/s"), item_file("d/s/h", "x")};
+  LayerItems items = {item_dir("./"),
+                      item_symlink("abs", outside),
+                      item_file("abs/f", "x"),
+                      item_symlink("rel", up + outside.substr(1)),
+                      item_file("rel/g", "x"),
+                      item_symlink("file", outside + "/target"),
+                      item_file("file", "x"),
+                      item_dir("d"),
+                      item_symlink("d/s", outside),
+                      item_dir("d/s"),
+                      item_file("d/s/h", "x")};
   std::string a = fresh_dir(), b = fresh_dir();
   auto stats = mounted(a, layer_tar(items));
   ASSERT_TRUE(stats) << stats.error().message();
@@ -176,9 +189,10 @@ TEST_F(Apply, DevicesOnlyWhereTheyAreAllowed) {
 }
 
 TEST_F(Apply, XattrsThatSpeakToTheHostAreDropped) {
-  std::string tar = layer_tar({item_dir("d").xattr("trusted.overlay.opaque", "y").xattr("trusted.overlay.redirect", "/etc"),
-                               item_file("f").xattr("user.overlay.metacopy", "").xattr("security.selinux", "x"),
-                               item_symlink("s", "x").xattr("user.not-on-links", "x")});
+  std::string tar = layer_tar(
+      {item_dir("d").xattr("trusted.overlay.opaque", "y").xattr("trusted.overlay.redirect", "/etc"),
+       item_file("f").xattr("user.overlay.metacopy", "").xattr("security.selinux", "x"),
+       item_symlink("s", "x").xattr("user.not-on-links", "x")});
   std::string root = fresh_dir();
   auto stats = mounted(root, tar);
   ASSERT_TRUE(stats) << stats.error().message();
@@ -230,7 +244,8 @@ TEST_F(Apply, ALayerWhoseOutcomeDependsOnOrderIsHandedBack) {
 TEST_F(Apply, AnImplicitDirectoryOverAFileOfTheLowersIsRefused) {
   std::string lower = fresh_dir();
   ASSERT_TRUE(mounted(lower, layer_tar({item_file("f", "x")})));
-  EXPECT_EQ(staged(fresh_dir(), layer_tar({item_file("f/g")}), {lower}).error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(staged(fresh_dir(), layer_tar({item_file("f/g")}), {lower}).error().code(),
+            Code::kInvalidArgument);
   EXPECT_EQ(mounted(lower, layer_tar({item_file("f/g")})).error().code(), Code::kInvalidArgument);
 }
 

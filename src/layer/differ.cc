@@ -262,9 +262,10 @@ class TreeDiff {
     if (!S_ISDIR(a.st_mode) && a.st_size != b.st_size) return false;
     auto xattrs = SKIFF_TRY(list_xattrs(proc_path(Place{lower, name})));
     if (xattrs != SKIFF_TRY(list_xattrs(proc_path(Place{upper, name})))) return false;
-    if (S_ISLNK(a.st_mode)) return SKIFF_TRY(link_target(lower, name)) == SKIFF_TRY(link_target(upper, name));
-    // A time with parts of a second was set by a write, and would have changed with the content; one
-    // without may have come from an archive.
+    if (S_ISLNK(a.st_mode))
+      return SKIFF_TRY(link_target(lower, name)) == SKIFF_TRY(link_target(upper, name));
+    // A time with parts of a second was set by a write, and would have changed with the content;
+    // one without may have come from an archive.
     if (S_ISREG(a.st_mode) && a.st_mtim.tv_nsec == 0) return same_content(lower, upper, name);
     return true;
   }

@@ -21,12 +21,12 @@ class Differ {
  public:
   virtual ~Differ() = default;
 
-  // What an overlayfs upper directory changes of its lowers, which need not be there: cost follows the
-  // upper's size.
+  // What an overlayfs upper directory changes of its lowers, which need not be there: cost follows
+  // the upper's size.
   virtual Status diff_upper(const Context& context, const std::string& upper, ByteSink& tar) = 0;
-  // Any two trees, compared by a walk over both: type, mode, owner, size, times, xattrs, link target
-  // and device; the content where all these agree and the time has no parts of a second. An empty
-  // `lower` lists everything.
+  // Any two trees, compared by a walk over both: type, mode, owner, size, times, xattrs, link
+  // target and device; the content where all these agree and the time has no parts of a second. An
+  // empty `lower` lists everything.
   virtual Status diff_trees(const Context& context, const std::string& lower,
                             const std::string& upper, ByteSink& tar) = 0;
 };

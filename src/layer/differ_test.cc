@@ -58,12 +58,18 @@ class Diff : public ::testing::Test {
 };
 
 LayerItems tree() {
-  return {item_dir("./").time(1),        item_dir("a").time(2),
-          item_file("a/f", "f"),         item_file("a/g", "g"),
-          item_dir("a/sub").time(3),     item_file("a/sub/deep", "d"),
-          item_dir("b").time(4),         item_file("b/h", "h").xattr("user.x", "y"),
-          item_link("b/l", "b/h"),       item_symlink("s", "a/f"),
-          item_fifo("p"),                item_char("c", 1, 3)};
+  return {item_dir("./").time(1),
+          item_dir("a").time(2),
+          item_file("a/f", "f"),
+          item_file("a/g", "g"),
+          item_dir("a/sub").time(3),
+          item_file("a/sub/deep", "d"),
+          item_dir("b").time(4),
+          item_file("b/h", "h").xattr("user.x", "y"),
+          item_link("b/l", "b/h"),
+          item_symlink("s", "a/f"),
+          item_fifo("p"),
+          item_char("c", 1, 3)};
 }
 
 TEST_F(Diff, AWholeTreeComesBack) {
@@ -85,11 +91,13 @@ TEST_F(Diff, ChangesAppliedToTheLowerMakeTheUpper) {
   std::string lower = fresh_dir();
   apply(lower, layer_tar(tree()));
   std::string upper = copy_of(lower);
-  apply(upper, layer_tar({item_whiteout("a/.wh.f"), item_file("a/sub/new", "n"), item_file("b", "now a file"),
-                          item_dir("p").time(9), item_file("p/x", "x"), item_symlink("s", "b"),
-                          item_dir("a").mode(0700).time(2)}));
+  apply(upper,
+        layer_tar({item_whiteout("a/.wh.f"), item_file("a/sub/new", "n"),
+                   item_file("b", "now a file"), item_dir("p").time(9), item_file("p/x", "x"),
+                   item_symlink("s", "b"), item_dir("a").mode(0700).time(2)}));
   std::string tar = trees(lower, upper);
-  EXPECT_EQ(names(tar), (std::vector<std::string>{"a/", "a/.wh.f", "a/sub/", "a/sub/new", "b", "p/", "p/x", "s"}));
+  EXPECT_EQ(names(tar), (std::vector<std::string>{"a/", "a/.wh.f", "a/sub/", "a/sub/new", "b", "p/",
+                                                  "p/x", "s"}));
   apply(lower, tar);
   EXPECT_EQ(difference(list_tree(lower), list_tree(upper)), "");
 }
@@ -106,8 +114,9 @@ TEST_F(Diff, AnUpperBecomesALayer) {
   std::string lower = fresh_dir(), upper = fresh_dir(), target = fresh_dir();
   apply(lower, layer_tar(tree()));
   codec::MemoryWindow window(as_bytes(""));
-  std::string layer = layer_tar({item_file("a/new", "n"), item_whiteout("a/.wh.f"), item_dir("b").time(7),
-                                 item_whiteout("b/.wh..wh..opq"), item_file("b/only", "o"), item_link("b/too", "b/only")});
+  std::string layer = layer_tar({item_file("a/new", "n"), item_whiteout("a/.wh.f"),
+                                 item_dir("b").time(7), item_whiteout("b/.wh..wh..opq"),
+                                 item_file("b/only", "o"), item_link("b/too", "b/only")});
   codec::MemoryWindow tar(as_bytes(layer));
   auto fd = sys::open_dir(upper);
   auto staged = applier_->apply_staged(context_, tar, fd->get(), {});
@@ -117,7 +126,8 @@ TEST_F(Diff, AnUpperBecomesALayer) {
   StringSink sink;
   ASSERT_TRUE(differ_->diff_upper(context_, upper, sink));
   std::string diff = sink.take();
-  EXPECT_EQ(names(diff), (std::vector<std::string>{"./", "a/", "a/.wh.f", "a/new", "b/", "b/.wh..wh..opq", "b/only", "b/too"}));
+  EXPECT_EQ(names(diff), (std::vector<std::string>{"./", "a/", "a/.wh.f", "a/new", "b/",
+                                                   "b/.wh..wh..opq", "b/only", "b/too"}));
   std::string other = copy_of(lower);
   apply(lower, layer);
   apply(other, diff);

@@ -97,7 +97,8 @@ Result<std::vector<Xattr>> list_xattrs(const std::string& path) {
 
 Result<bool> set_xattr(const std::string& path, const Xattr& xattr) {
   auto set = is_own_fd(path) ? ::setxattr : ::lsetxattr;
-  if (set(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) == 0) return true;
+  if (set(path.c_str(), xattr.name.c_str(), xattr.value.data(), xattr.value.size(), 0) == 0)
+    return true;
   // EPERM: user.* on what is neither file nor directory, or a namespace the kernel reserves.
   if (errno == EOPNOTSUPP || errno == EPERM) return false;
   return fail_errno(errno, "set xattr {}", shown(xattr.name));
@@ -107,7 +108,8 @@ Status replace_xattrs(const std::string& path, std::span<const Xattr> xattrs, ui
   std::string names = SKIFF_TRY(xattr_names(path));
   auto remove = is_own_fd(path) ? ::removexattr : ::lremovexattr;
   SKIFF_TRY(for_each_name(names, [&](const char* name) -> Status {
-    bool stays = is_host_xattr(name) || std::ranges::find(xattrs, name, &Xattr::name) != xattrs.end();
+    bool stays =
+        is_host_xattr(name) || std::ranges::find(xattrs, name, &Xattr::name) != xattrs.end();
     if (!stays && remove(path.c_str(), name) != 0 && errno != ENODATA && errno != EOPNOTSUPP)
       return fail_errno(errno, "remove xattr {}", name);
     return ok();
@@ -118,7 +120,8 @@ Status replace_xattrs(const std::string& path, std::span<const Xattr> xattrs, ui
 }
 
 Status mark_opaque(int dir_fd) {
-  if (fsetxattr(dir_fd, kOverlayOpaque, "y", 1, 0) != 0) return fail_errno(errno, "mark a directory opaque");
+  if (fsetxattr(dir_fd, kOverlayOpaque, "y", 1, 0) != 0)
+    return fail_errno(errno, "mark a directory opaque");
   return ok();
 }
 
@@ -189,8 +192,8 @@ Status copy_content(int from, int to) {
 Status copy_file(Place from, Place to, const struct stat& st) {
   UniqueFd source(openat(from.dir, from.base.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!source) return fail_errno(errno, "open {}", from.base);
-  UniqueFd target(openat(to.dir, to.base.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                         st.st_mode & 0777));
+  UniqueFd target(openat(to.dir, to.base.c_str(),
+                         O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, st.st_mode & 0777));
   if (!target) return fail_errno(errno, "create {}", to.base);
   return copy_content(source.get(), target.get());
 }
@@ -200,7 +203,8 @@ Status copy_symlink(Place from, Place to) {
   ssize_t n = readlinkat(from.dir, from.base.c_str(), target, sizeof target - 1);
   if (n < 0) return fail_errno(errno, "read link {}", from.base);
   target[n] = 0;
-  if (symlinkat(target, to.dir, to.base.c_str()) != 0) return fail_errno(errno, "create {}", to.base);
+  if (symlinkat(target, to.dir, to.base.c_str()) != 0)
+    return fail_errno(errno, "create {}", to.base);
   return ok();
 }
 

@@ -59,12 +59,13 @@ class BlobSource : public ByteSource {
   // Once the source is at its end.
   Result<Digest> check() {
     if (expected_.blob_size && size_ != *expected_.blob_size)
-      return fail(Code::kDataLoss, "the blob {} has {} bytes where {} were expected", expected_.blob.str(), size_,
-                  *expected_.blob_size);
+      return fail(Code::kDataLoss, "the blob {} has {} bytes where {} were expected",
+                  expected_.blob.str(), size_, *expected_.blob_size);
     if (expected_.blob_is_verified) return expected_.blob;
     Digest digest = hasher_.finish();
     if (!expected_.blob.empty() && digest != expected_.blob)
-      return fail(Code::kDataLoss, "wrong blob digest: expected {}, got {}", expected_.blob.str(), digest.str());
+      return fail(Code::kDataLoss, "wrong blob digest: expected {}, got {}", expected_.blob.str(),
+                  digest.str());
     return digest;
   }
   uint64_t size() const { return size_; }
@@ -132,7 +133,8 @@ Status consume_all(HashingWindow& window, const Consume& consume) {
   }
 }
 
-// What the caller hears of a failure. A bad tar in a blob that is not the one asked for is a bad blob.
+// What the caller hears of a failure. A bad tar in a blob that is not the one asked for is a bad
+// blob.
 Error tell(Error error, BlobSource& blob, const Expected& expected) {
   bool of_content = error.is(Code::kDataLoss) || error.is(Code::kInvalidArgument);
   // Without a size there is no telling how much would have to be read.
@@ -197,18 +199,21 @@ Result<Outcome> run_pipeline(const Context& context, ByteSource& source, const E
   outcome.diff_size = window.size;
   outcome.diff_id = window.finish();
   if (!expected.diff_id.empty() && outcome.diff_id != expected.diff_id)
-    return fail(Code::kDataLoss, "wrong diff ID: the layer's content is {}, the image's configuration says {}",
+    return fail(Code::kDataLoss,
+                "wrong diff ID: the layer's content is {}, the image's configuration says {}",
                 outcome.diff_id.str(), expected.diff_id.str());
   return outcome;
 }
 
-Result<StagedOutcome> stage_layer(const Context& context, ByteSource& blob, const Expected& expected,
-                                  Applier& applier, int staging, const ApplyOptions& options) {
+Result<StagedOutcome> stage_layer(const Context& context, ByteSource& blob,
+                                  const Expected& expected, Applier& applier, int staging,
+                                  const ApplyOptions& options) {
   StagedOutcome staged;
-  staged.outcome = SKIFF_TRY(run_pipeline(context, blob, expected, [&](codec::Window& tar) -> Status {
-    staged.layer = SKIFF_TRY(applier.apply_staged(context, tar, staging, options));
-    return ok();
-  }));
+  staged.outcome =
+      SKIFF_TRY(run_pipeline(context, blob, expected, [&](codec::Window& tar) -> Status {
+        staged.layer = SKIFF_TRY(applier.apply_staged(context, tar, staging, options));
+        return ok();
+      }));
   return staged;
 }
 

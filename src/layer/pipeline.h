@@ -5,8 +5,9 @@
 // second one hashes and untars from it. (Measured: on two cores these halves weigh about the same,
 // and a third thread only adds switches.) Memory a layer: about 3 MiB, and a zstd window.
 //
-// The expectations hold before success is told: DataLoss names which digest or size is wrong. Errors
-// of the tar come as they are unless the blob itself is wrong, which then is the better news.
+// The expectations hold before success is told: DataLoss names which digest or size is wrong.
+// Errors of the tar come as they are unless the blob itself is wrong, which then is the better
+// news.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +25,10 @@ namespace skiff::layer {
 
 // Where the time went, in nanoseconds. The stages overlap: they do not sum up to `total`.
 struct StageTimes {
-  uint64_t wait = 0;       // for the blob's source
+  uint64_t wait = 0;  // for the blob's source
   uint64_t blob_hash = 0;
   uint64_t inflate = 0;
-  uint64_t full = 0;       // the inflating half waited for the untarring half
+  uint64_t full = 0;  // the inflating half waited for the untarring half
   uint64_t diff_hash = 0;
   uint64_t untar = 0;
   uint64_t total = 0;
@@ -68,8 +69,9 @@ struct StagedOutcome {
   Outcome outcome;
   StagedLayer layer;
 };
-Result<StagedOutcome> stage_layer(const Context& context, ByteSource& blob, const Expected& expected,
-                                  Applier& applier, int staging, const ApplyOptions& options);
+Result<StagedOutcome> stage_layer(const Context& context, ByteSource& blob,
+                                  const Expected& expected, Applier& applier, int staging,
+                                  const ApplyOptions& options);
 // The pipeline into Applier::apply_mounted.
 Result<Outcome> apply_layer(const Context& context, ByteSource& blob, const Expected& expected,
                             Applier& applier, int root, const ApplyOptions& options);

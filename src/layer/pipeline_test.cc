@@ -27,7 +27,8 @@ class Pipeline : public ::testing::TestWithParam<Compression> {
  protected:
   Pipeline() {
     LayerItems items = {item_dir("d")};
-    for (int i = 0; i < 300; ++i) items.push_back(item_file(fmt::format("d/f{}", i), std::string(20'000 + i, 'a' + i % 26)));
+    for (int i = 0; i < 300; ++i)
+      items.push_back(item_file(fmt::format("d/f{}", i), std::string(20'000 + i, 'a' + i % 26)));
     tar_ = layer_tar(items);
     blob_ = packed(tar_, GetParam());
     expected_.blob = codec::digest_of(blob_);
@@ -49,8 +50,9 @@ class Pipeline : public ::testing::TestWithParam<Compression> {
   Expected expected_;
   std::unique_ptr<Applier> applier_ = make_tar_applier();
 };
-INSTANTIATE_TEST_SUITE_P(All, Pipeline, ::testing::Values(Compression::kNone, Compression::kGzip, Compression::kZstd),
-                         [](auto& info) { return std::string(codec::compression_name(info.param)); });
+INSTANTIATE_TEST_SUITE_P(
+    All, Pipeline, ::testing::Values(Compression::kNone, Compression::kGzip, Compression::kZstd),
+    [](auto& info) { return std::string(codec::compression_name(info.param)); });
 
 TEST_P(Pipeline, AppliesAndTellsWhatItWas) {
   auto staged = stage(blob_);

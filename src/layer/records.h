@@ -25,10 +25,11 @@ struct StagedLayer::Records {
   std::set<std::string, std::less<>> spent_targets;          // of links that later entries replaced
   std::set<std::string, std::less<>> whiteouts;
   std::set<std::string, std::less<>> climbed;  // directories that a symlink's ".." left
-  bool followed = false;     // a symlink of this layer was followed
-  bool opaque_root = false;  // the kernel takes no opaque mark on a root
-  std::string tangle;        // why only the mounted form can tell the outcome; empty: it can be told
-  std::optional<Error> refusal;  // an entry's error, where another outcome of those before could avoid it
+  bool followed = false;                       // a symlink of this layer was followed
+  bool opaque_root = false;                    // the kernel takes no opaque mark on a root
+  std::string tangle;  // why only the mounted form can tell the outcome; empty: it can be told
+  std::optional<Error>
+      refusal;  // an entry's error, where another outcome of those before could avoid it
   ApplyStats stats;
 
   // `path` and all below it were removed.

@@ -34,7 +34,8 @@ Result<Bytes> Ring::next() {
     state->holding = false;
     changed_.notify_one();
   }
-  state.wait(changed_, [&] { return state->error || state->closed || state->filled > state->taken; });
+  state.wait(changed_,
+             [&] { return state->error || state->closed || state->filled > state->taken; });
   if (state->error) return std::unexpected(*state->error);
   if (state->filled == state->taken) return Bytes();
   state->holding = true;

@@ -19,7 +19,6 @@ namespace {
 
 using sys::UniqueFd;
 
-constexpr int kMaxLinks = 40;
 // Layers of the view from here on are the lowers; 0 is the staging directory itself.
 constexpr size_t kLowers = 1;
 
@@ -53,7 +52,8 @@ class Settler {
     return fail(Code::kFailedPrecondition, "the layer must be applied onto its parent: {}", why);
   }
   static std::unexpected<Error> not_a_directory(std::string_view path) {
-    return fail(Code::kInvalidArgument, "\"{}\" is not a directory in the layers below", shown(path));
+    return fail(Code::kInvalidArgument, "\"{}\" is not a directory in the layers below",
+                shown(path));
   }
 
   Result<UniqueFd> open_staged(const std::string& path) const {
@@ -69,16 +69,19 @@ class Settler {
   }
 
   // Directories that entries went through before something else took their place, and those that a
-  // symlink's ".." left: had a symlink of the lowers stood there, those entries would lie elsewhere.
+  // symlink's ".." left: had a symlink of the lowers stood there, those entries would lie
+  // elsewhere.
   Status check_replaced() {
     for (const auto& [path, dir] : records_.implicit) {
       if (!dir.replaced || dir.fresh || path.empty()) continue;
       if (SKIFF_TRY(was_no_directory(path)))
-        return tangled(fmt::format("\"{}\" is used through a symlink and then replaced", shown(path)));
+        return tangled(
+            fmt::format("\"{}\" is used through a symlink and then replaced", shown(path)));
     }
     for (const std::string& path : records_.climbed)
       if (SKIFF_TRY(was_no_directory(path)))
-        return tangled(fmt::format("a symlink leads through \"{}/..\", itself a symlink", shown(path)));
+        return tangled(
+            fmt::format("a symlink leads through \"{}/..\", itself a symlink", shown(path)));
     return ok();
   }
 
@@ -111,7 +114,8 @@ class Settler {
   Status relocate(const std::string& path, const std::string& target) {
     // That symlink would have led elsewhere, had the layer been applied onto the lowers.
     if (records_.followed)
-      return tangled(fmt::format("\"{}\" and the layer's own symlinks lead through each other", shown(path)));
+      return tangled(
+          fmt::format("\"{}\" and the layer's own symlinks lead through each other", shown(path)));
     std::string to = SKIFF_TRY_WRAP(resolve(std::string(split_name(path).parent), target),
                                     "symlink \"{}\" in the layers below", shown(path));
     SKIFF_TRY(ensure_directory(to, records_.implicit.at(path).needed));
@@ -123,52 +127,17 @@ class Settler {
   // Where `target` leads from the directory `at`; its end may be missing. Tangled where the lowers
   // alone and the lowers with this layer on top say different things: then it hangs on the time.
   Result<std::string> resolve(const std::string& at, const std::string& target) {
-    auto below = SKIFF_TRY(walk(at, target, [&](const auto& in, const auto& name, const auto&) -> Result<Found> {
-      return lowers_.look(SKIFF_TRY(lowers_.directory(in)), name);
-    }));
-    auto on_top = SKIFF_TRY(walk(at, target, [&](const auto& in, const auto& name, const auto& path) {
-      return seen_at(in, name, path);
-    }));
+    auto below = SKIFF_TRY(follow_path(
+        at, target, [&](const auto& in, const auto& name, const auto&) -> Result<Found> {
+          return lowers_.look(SKIFF_TRY(lowers_.directory(in)), name);
+        }));
+    auto on_top =
+        SKIFF_TRY(follow_path(at, target, [&](const auto& in, const auto& name, const auto& path) {
+          return seen_at(in, name, path);
+        }));
     if (below && below == on_top) return *std::move(on_top);
-    return tangled(fmt::format("\"{}\" from \"{}\" leads through what the layer changes", shown(target), shown(at)));
-  }
-
-  // Component by component as `look` sees them; nothing where something is no directory or leads in
-  // circles.
-  template <typename Look>
-  Result<std::optional<std::string>> walk(std::string at, const std::string& target, Look look) {
-    int links = 0;
-    std::vector<std::string> rest;  // last first
-    auto push = [&](const std::string& text) {
-      if (text.starts_with('/')) at.clear();
-      std::vector<std::string> parts;
-      for (size_t begin = 0; begin < text.size();) {
-        size_t end = std::min(text.find('/', begin), text.size());
-        std::string part = text.substr(begin, end - begin);
-        if (!part.empty() && part != ".") parts.push_back(std::move(part));
-        begin = end + 1;
-      }
-      rest.insert(rest.end(), parts.rbegin(), parts.rend());
-    };
-    push(target);
-    while (!rest.empty()) {
-      std::string name = std::move(rest.back());
-      rest.pop_back();
-      if (name == "..") {
-        at = split_name(at).parent;
-        continue;
-      }
-      std::string path = join_name(at, name);
-      Found found = SKIFF_TRY(look(at, name, path));
-      if (found.kind == Found::Kind::kOther || path.size() >= PATH_MAX) return std::nullopt;
-      if (found.kind != Found::Kind::kSymlink) {
-        at = std::move(path);
-        continue;
-      }
-      if (++links > kMaxLinks) return std::nullopt;
-      push(found.target);
-    }
-    return at;
+    return tangled(fmt::format("\"{}\" from \"{}\" leads through what the layer changes",
+                               shown(target), shown(at)));
   }
 
   // A staged directory without an entry of its own is transparent to a symlink of the lowers.
@@ -218,7 +187,8 @@ class Settler {
       if (SKIFF_TRY(is_opaque(source.get()))) SKIFF_TRY(mark_opaque(target.get()));
       auto names = SKIFF_TRY(list_names(source.get()));
       for (const std::string& name : names)
-        SKIFF_TRY(move(source.get(), target.get(), name, join_name(from, name), join_name(to, name)));
+        SKIFF_TRY(
+            move(source.get(), target.get(), name, join_name(from, name), join_name(to, name)));
       SKIFF_TRY(rename_links(from, to, target.get()));
     }
     auto [parent, base] = split_name(from);
@@ -241,8 +211,10 @@ class Settler {
     for (const std::string& name : names) {
       struct stat st{};
       std::string path = join_name(to, name);
-      if (records_.links.contains(path) || fstatat(target, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return tangled(fmt::format("\"{}\" and \"{}\" are one through a symlink", shown(below + name), shown(path)));
+      if (records_.links.contains(path) ||
+          fstatat(target, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return tangled(fmt::format("\"{}\" and \"{}\" are one through a symlink",
+                                   shown(below + name), shown(path)));
       auto node = records_.links.extract(below + name);
       node.key() = std::move(path);
       records_.links.insert(std::move(node));
@@ -263,14 +235,16 @@ class Settler {
         fstatat(target, name.c_str(), &to_st, AT_SYMLINK_NOFOLLOW) != 0)
       return fail_errno(errno, "stat {}", shown(to));
     auto it = records_.implicit.find(from);
-    bool plain_directory = it != records_.implicit.end() && !it->second.replaced && !it->second.fresh;
+    bool plain_directory =
+        it != records_.implicit.end() && !it->second.replaced && !it->second.fresh;
     if (S_ISDIR(to_st.st_mode) && plain_directory) {
       if (auto other = records_.implicit.find(to); other != records_.implicit.end())
         other->second.needed |= it->second.needed;
       return merge(from, to);
     }
     if (!is_whiteout(from_st))
-      return tangled(fmt::format("\"{}\" and \"{}\" are one through a symlink", shown(from), shown(to)));
+      return tangled(
+          fmt::format("\"{}\" and \"{}\" are one through a symlink", shown(from), shown(to)));
     // The whiteout is for the lowers' self; what the layer has there itself stays, alone.
     if (S_ISDIR(to_st.st_mode))
       return tangled(fmt::format("\"{}\" is hidden through a symlink and used", shown(to)));
@@ -292,13 +266,15 @@ class Settler {
       }
     };
     std::vector<std::pair<std::string, ImplicitDir>> dirs;
-    each(records_.implicit, [&](auto node) { dirs.emplace_back(renamed(node.key()), node.mapped()); });
+    each(records_.implicit,
+         [&](auto node) { dirs.emplace_back(renamed(node.key()), node.mapped()); });
     for (auto& [path, dir] : dirs) {
       todo_.insert(path);
       records_.implicit.insert_or_assign(path, dir);
     }
     std::vector<std::pair<std::string, std::string>> links;
-    each(records_.links, [&](auto node) { links.emplace_back(renamed(node.key()), node.mapped()); });
+    each(records_.links,
+         [&](auto node) { links.emplace_back(renamed(node.key()), node.mapped()); });
     for (auto& [path, target] : links) records_.links.insert_or_assign(path, target);
     std::vector<std::string> whiteouts;
     each(records_.whiteouts, [&](auto node) { whiteouts.push_back(renamed(node.value())); });
@@ -306,17 +282,21 @@ class Settler {
   }
   static const std::string& key_of(const std::string& item) { return item; }
   template <typename T>
-  static const std::string& key_of(const std::pair<const std::string, T>& item) { return item.first; }
+  static const std::string& key_of(const std::pair<const std::string, T>& item) {
+    return item.first;
+  }
 
   // --- hard links into the lowers ---
 
   Status make_links() {
-    std::map<std::string, std::string> made;  // target in the lowers -> where staging has that inode
+    std::map<std::string, std::string>
+        made;  // target in the lowers -> where staging has that inode
     for (const auto& [path, target] : records_.links) {
       SKIFF_TRY(context_.check());
       auto [parent, base_view] = split_name(target);
       std::string base(base_view);
-      std::string in = SKIFF_TRY_WRAP(resolve("", std::string(parent)), "hard link \"{}\"", shown(path));
+      std::string in =
+          SKIFF_TRY_WRAP(resolve("", std::string(parent)), "hard link \"{}\"", shown(path));
       std::string real = join_name(in, base);
       auto it = made.find(real);
       if (it == made.end()) it = made.emplace(real, SKIFF_TRY(bring(path, target, in, base))).first;
@@ -332,23 +312,28 @@ class Settler {
     return ok();
   }
 
-  // Where staging has, or now gets, the file that `link` is to be one with: base in the directory `in`.
-  Result<std::string> bring(const std::string& link, const std::string& target, const std::string& in,
-                            const std::string& base) {
+  // Where staging has, or now gets, the file that `link` is to be one with: base in the directory
+  // `in`.
+  Result<std::string> bring(const std::string& link, const std::string& target,
+                            const std::string& in, const std::string& base) {
     std::string real = join_name(in, base);
     auto parts = SKIFF_TRY(view_.directory(in));
     Found lower = SKIFF_TRY(view_.look(parts, base, kLowers));
     Found seen = SKIFF_TRY(view_.look(parts, base));
-    bool staged = (seen.kind == Found::Kind::kOther || seen.kind == Found::Kind::kSymlink) && seen.layer < kLowers;
+    bool staged = (seen.kind == Found::Kind::kOther || seen.kind == Found::Kind::kSymlink) &&
+                  seen.layer < kLowers;
     // This layer's own file, but reached through a symlink of the lowers.
     if (staged && real != target) {
       if (lower.kind == Found::Kind::kNothing) return real;
-      return tangled(fmt::format("hard link \"{}\" leads to \"{}\", which is replaced", shown(link), shown(real)));
+      return tangled(fmt::format("hard link \"{}\" leads to \"{}\", which is replaced", shown(link),
+                                 shown(real)));
     }
     if (lower.kind == Found::Kind::kNothing && !records_.whiteouts.empty())
-      return tangled(fmt::format("hard link \"{}\" leads to \"{}\", which a whiteout may hide", shown(link), shown(real)));
+      return tangled(fmt::format("hard link \"{}\" leads to \"{}\", which a whiteout may hide",
+                                 shown(link), shown(real)));
     if (lower.kind == Found::Kind::kNothing || lower.kind == Found::Kind::kDirectory)
-      return fail(Code::kInvalidArgument, "hard link \"{}\": target \"{}\" {}", shown(link), shown(real),
+      return fail(Code::kInvalidArgument, "hard link \"{}\": target \"{}\" {}", shown(link),
+                  shown(real),
                   lower.kind == Found::Kind::kNothing ? "does not exist" : "is a directory");
     return copy_up(lower, link, in, base);
   }
@@ -363,7 +348,8 @@ class Settler {
       KeepTimes keep(dir.get());
       auto copied = copy_inode({found.in->get(), base}, {dir.get(), base});
       if (copied) return join_name(in, base);
-      if (!copied.error().is(Code::kAlreadyExists)) return std::unexpected(std::move(copied).error());
+      if (!copied.error().is(Code::kAlreadyExists))
+        return std::unexpected(std::move(copied).error());
     }
     auto [link_parent, link_base] = split_name(link);
     UniqueFd link_dir = SKIFF_TRY(open_staged(std::string(link_parent)));
@@ -379,7 +365,8 @@ class Settler {
     UniqueFd from_dir = SKIFF_TRY(open_staged(std::string(from_parent)));
     UniqueFd to_dir = SKIFF_TRY(open_staged(std::string(to_parent)));
     KeepTimes keep(to_dir.get());
-    if (linkat(from_dir.get(), std::string(from_base).c_str(), to_dir.get(), std::string(to_base).c_str(), 0) != 0)
+    if (linkat(from_dir.get(), std::string(from_base).c_str(), to_dir.get(),
+               std::string(to_base).c_str(), 0) != 0)
       return fail_errno(errno, "hard link \"{}\"", shown(to));
     return ok();
   }
@@ -409,11 +396,13 @@ class Settler {
         if (mknodat(staging_, name.c_str(), S_IFCHR, makedev(0, 0)) == 0) {
           Found found = SKIFF_TRY(lowers_.look(lowers_.root(), name));
           if (found.kind != Found::Kind::kNothing) continue;
-          if (unlinkat(staging_, name.c_str(), 0) != 0) return fail_errno(errno, "remove {}", shown(name));
+          if (unlinkat(staging_, name.c_str(), 0) != 0)
+            return fail_errno(errno, "remove {}", shown(name));
           continue;
         }
         if (errno != EEXIST) return fail_errno(errno, "hide {}", shown(name));
-        UniqueFd there(openat(staging_, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        UniqueFd there(
+            openat(staging_, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
         if (there) SKIFF_TRY(mark_opaque(there.get()));
       }
     }
@@ -441,7 +430,8 @@ class Settler {
     else if (!dir.fresh)
       lower = SKIFF_TRY(lower_self(path));
     UniqueFd fd = SKIFF_TRY(open_staged(path));
-    if (!lower.parts.empty()) return copy_directory_metadata(lower.parts.front().fd->get(), fd.get());
+    if (!lower.parts.empty())
+      return copy_directory_metadata(lower.parts.front().fd->get(), fd.get());
     if (!dir.needed) {
       auto [parent, base] = split_name(path);
       UniqueFd parent_fd = SKIFF_TRY(open_staged(std::string(parent)));
@@ -452,7 +442,8 @@ class Settler {
       if (errno != ENOTEMPTY) return fail_errno(errno, "remove");
     }
     constexpr timespec kEpoch[2] = {};
-    if (fchown(fd.get(), 0, 0) != 0 || fchmod(fd.get(), 0755) != 0 || futimens(fd.get(), kEpoch) != 0)
+    if (fchown(fd.get(), 0, 0) != 0 || fchmod(fd.get(), 0755) != 0 ||
+        futimens(fd.get(), kEpoch) != 0)
       return fail_errno(errno, "set owner, mode and times");
     return ok();
   }
@@ -460,7 +451,8 @@ class Settler {
   // The directory had taken the place of a whiteout.
   Status hide_again(const std::string& path, int parent, const std::string& name) {
     if (SKIFF_TRY(lower_self(path)).kind == Found::Kind::kNothing) return ok();
-    if (mknodat(parent, name.c_str(), S_IFCHR, makedev(0, 0)) != 0) return fail_errno(errno, "hide");
+    if (mknodat(parent, name.c_str(), S_IFCHR, makedev(0, 0)) != 0)
+      return fail_errno(errno, "hide");
     return ok();
   }
 
@@ -484,11 +476,13 @@ Status settle_layer(const Context& context, StagedLayer::Records& records, int s
   auto open_all = [&](bool with_staging) -> Result<StackView> {
     std::vector<UniqueFd> fds;
     if (with_staging)
-      fds.push_back(SKIFF_TRY(sys::open_confined(staging, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath)));
+      fds.push_back(SKIFF_TRY(
+          sys::open_confined(staging, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath)));
     for (const std::string& lower : lowers) fds.push_back(SKIFF_TRY(sys::open_dir(lower)));
     return StackView(std::move(fds));
   };
-  return Settler(context, records, staging, SKIFF_TRY(open_all(true)), SKIFF_TRY(open_all(false))).run();
+  return Settler(context, records, staging, SKIFF_TRY(open_all(true)), SKIFF_TRY(open_all(false)))
+      .run();
 }
 
 }  // namespace skiff::layer

@@ -1,5 +1,6 @@
 #include "layer/stack_view.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 
@@ -18,6 +19,7 @@ namespace {
 
 // Each part is an open fd; more than this are not kept.
 constexpr size_t kMaxKnownParts = 256;
+constexpr int kMaxLinks = 40;  // as in the kernel's path walk
 
 Result<std::string> read_link(int dir, const std::string& name) {
   char target[PATH_MAX];
@@ -39,7 +41,8 @@ Result<StackView> StackView::open(std::span<const std::string> layers) {
   return StackView(std::move(fds));
 }
 
-Result<Found> StackView::look(const std::vector<Part>& parts, const std::string& name, size_t top) const {
+Result<Found> StackView::look(const std::vector<Part>& parts, const std::string& name,
+                              size_t top) const {
   Found found;
   for (const Part& part : parts) {
     if (part.layer < top) continue;
@@ -49,7 +52,8 @@ Result<Found> StackView::look(const std::vector<Part>& parts, const std::string&
       return fail_errno(errno, "stat {}", shown(name));
     }
     if (S_ISDIR(st.st_mode)) {
-      UniqueFd fd(openat(part.fd->get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      UniqueFd fd(
+          openat(part.fd->get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (!fd) return fail_errno(errno, "open {}", shown(name));
       bool opaque = SKIFF_TRY(is_opaque(fd.get()));
       if (found.parts.empty()) found.stat = st;
@@ -88,6 +92,51 @@ Result<std::vector<Part>> StackView::directory(const std::string& path) {
   known_parts_ += parts.size();
   known_[path] = parts;
   return parts;
+}
+
+namespace {
+
+// Puts the components of `text` on a stack whose back comes next.
+void push_components(std::vector<std::string>& rest, const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin < text.size();) {
+    size_t end = std::min(text.find('/', begin), text.size());
+    std::string part = text.substr(begin, end - begin);
+    if (!part.empty() && part != ".") parts.push_back(std::move(part));
+    begin = end + 1;
+  }
+  rest.insert(rest.end(), parts.rbegin(), parts.rend());
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> follow_path(std::string at, const std::string& target,
+                                               const Look& look) {
+  int links = 0;
+  std::vector<std::string> rest;
+  auto enter = [&](const std::string& text) {
+    if (text.starts_with('/')) at.clear();
+    push_components(rest, text);
+  };
+  enter(target);
+  while (!rest.empty()) {
+    std::string name = std::move(rest.back());
+    rest.pop_back();
+    if (name == "..") {
+      at = split_name(at).parent;
+      continue;
+    }
+    std::string path = join_name(at, name);
+    Found found = SKIFF_TRY(look(at, name, path));
+    if (found.kind == Found::Kind::kOther || path.size() >= PATH_MAX) return std::nullopt;
+    if (found.kind != Found::Kind::kSymlink) {
+      at = std::move(path);
+      continue;
+    }
+    if (++links > kMaxLinks) return std::nullopt;
+    enter(found.target);
+  }
+  return at;
 }
 
 }  // namespace skiff::layer

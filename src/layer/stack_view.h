@@ -4,7 +4,9 @@
 // Not thread-safe.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -29,7 +31,7 @@ struct Found {
   std::vector<Part> parts;  // of a directory, topmost first
   size_t layer = 0;         // of all others: where it lies, in a directory with the fd `in`
   std::shared_ptr<sys::UniqueFd> in;
-  struct stat stat {};
+  struct stat stat{};
   std::string target;  // of a symlink
 };
 
@@ -55,5 +57,13 @@ class StackView {
   std::unordered_map<std::string, std::vector<Part>> known_;
   size_t known_parts_ = 0;
 };
+
+// Where `target` (a symlink's text) leads from the directory `at`, inside the root, its components
+// being what `look` says: called with the directory, the name, and both joined. The end may be
+// missing. Nothing where something on the way is no directory, or symlinks lead in circles.
+using Look = std::function<Result<Found>(const std::string& at, const std::string& name,
+                                         const std::string& path)>;
+Result<std::optional<std::string>> follow_path(std::string at, const std::string& target,
+                                               const Look& look);
 
 }  // namespace skiff::layer

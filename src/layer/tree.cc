@@ -37,7 +37,8 @@ struct Tree::Walk {
     while (!text.empty()) {
       auto slash = text.find('/');
       std::string_view part = text.substr(0, slash);
-      if (!part.empty() && part != ".") rest.emplace(rest.begin() + static_cast<ptrdiff_t>(at), part);
+      if (!part.empty() && part != ".")
+        rest.emplace(rest.begin() + static_cast<ptrdiff_t>(at), part);
       text.remove_prefix(slash == std::string_view::npos ? text.size() : slash + 1);
     }
   }
@@ -84,7 +85,8 @@ Result<Dir*> Tree::resolve(std::string_view path, bool create) {
 Result<Dir*> Tree::walk(std::string_view path, bool create) {
   Walk walk;
   walk.push(path);
-  walk.fd = SKIFF_TRY(sys::open_confined(root_, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath));
+  walk.fd =
+      SKIFF_TRY(sys::open_confined(root_, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath));
   while (!walk.rest.empty()) {
     std::string name = std::move(walk.rest.back());
     walk.rest.pop_back();
@@ -102,7 +104,8 @@ Result<Dir*> Tree::walk(std::string_view path, bool create) {
 Result<std::string> Tree::locate(std::string_view path) {
   Walk walk;
   walk.push(path);
-  walk.fd = SKIFF_TRY(sys::open_confined(root_, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath));
+  walk.fd =
+      SKIFF_TRY(sys::open_confined(root_, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath));
   while (!walk.rest.empty()) {
     std::string name = std::move(walk.rest.back());
     walk.rest.pop_back();
@@ -110,7 +113,8 @@ Result<std::string> Tree::locate(std::string_view path) {
     if (!walk.missing) continue;
     struct stat st{};
     if (fstatat(walk.fd.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
-      return fail(Code::kNotFound, "\"{}\" was removed by this layer", shown(join_name(walk.path, name)));
+      return fail(Code::kNotFound, "\"{}\" was removed by this layer",
+                  shown(join_name(walk.path, name)));
     std::string located = join_name(walk.path, name);
     while (!walk.rest.empty()) {
       located = join_name(located, walk.rest.back());
@@ -124,7 +128,8 @@ Result<std::string> Tree::locate(std::string_view path) {
 // One component down.
 Status Tree::step(Walk& walk, const std::string& name, bool create) const {
   if (walk.path.size() + 1 + name.size() >= PATH_MAX)
-    return fail(Code::kInvalidArgument, "the name with its symlinks resolved is longer than {} bytes", PATH_MAX - 1);
+    return fail(Code::kInvalidArgument,
+                "the name with its symlinks resolved is longer than {} bytes", PATH_MAX - 1);
   UniqueFd fd(openat(walk.fd.get(), name.c_str(), kDirFlags));
   if (fd) {
     walk.path = join_name(walk.path, name);
@@ -143,7 +148,8 @@ Status Tree::step(Walk& walk, const std::string& name, bool create) const {
     return fail_errno(errno, "stat {}", shown(join_name(walk.path, name)));
   if (S_ISLNK(st.st_mode)) return follow(walk, name);
   if (!overlay_ || !is_whiteout(st))
-    return fail(Code::kInvalidArgument, "\"{}\" is not a directory", shown(join_name(walk.path, name)));
+    return fail(Code::kInvalidArgument, "\"{}\" is not a directory",
+                shown(join_name(walk.path, name)));
   if (create) return make_at(walk, name, true);
   walk.missing = true;
   return ok();
@@ -160,7 +166,8 @@ Status Tree::follow(Walk& walk, const std::string& name) const {
   std::string_view text(target, static_cast<size_t>(n));
   if (text.starts_with('/')) {
     walk.path.clear();
-    walk.fd = SKIFF_TRY(sys::open_confined(root_, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath));
+    walk.fd =
+        SKIFF_TRY(sys::open_confined(root_, ".", O_RDONLY | O_DIRECTORY, sys::Confine::kBeneath));
   }
   walk.push(text);
   return ok();
@@ -183,7 +190,8 @@ Status Tree::make_at(Walk& walk, const std::string& name, bool over_whiteout) co
   watcher_.opened(walk.path, st);
   if (over_whiteout && unlinkat(walk.fd.get(), name.c_str(), 0) != 0)
     return fail_errno(errno, "remove {}", shown(path));
-  if (mkdirat(walk.fd.get(), name.c_str(), 0755) != 0) return fail_errno(errno, "make {}", shown(path));
+  if (mkdirat(walk.fd.get(), name.c_str(), 0755) != 0)
+    return fail_errno(errno, "make {}", shown(path));
   UniqueFd fd(openat(walk.fd.get(), name.c_str(), kDirFlags));
   if (!fd) return fail_errno(errno, "open {}", shown(path));
   // Whatever the umask is, and whatever group a set-group-id parent passes on.

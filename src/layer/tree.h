@@ -1,7 +1,7 @@
 // Directories below a root, resolved inside it and kept open, so an entry costs no path walk.
 //
-// Paths are clean names (layer/names.h); "" is the root. A directory on the way that is a symlink is
-// followed inside the root, as after chroot(2). Not thread-safe.
+// Paths are clean names (layer/names.h); "" is the root. A directory on the way that is a symlink
+// is followed inside the root, as after chroot(2). Not thread-safe.
 #pragma once
 
 #include <string>

@@ -64,7 +64,8 @@ class Unpacker : private Tree::Watcher {
       tree_.trim();
       Status applied = apply(*entry);
       if (applied) continue;
-      Error error = std::move(applied).error().wrap(fmt::format("layer entry \"{}\"", shown(entry->name)));
+      Error error =
+          std::move(applied).error().wrap(fmt::format("layer entry \"{}\"", shown(entry->name)));
       // With the lowers below, what this entry met could be something else.
       if (records_ == nullptr || !error.is(Code::kInvalidArgument) || !records_->any_replaced())
         return std::unexpected(std::move(error));
@@ -180,7 +181,8 @@ class Unpacker : private Tree::Watcher {
     return ok();
   }
 
-  // Tries `make`, which returns 0, or -1 with errno; where the name is taken, again after clearing it.
+  // Tries `make`, which returns 0, or -1 with errno; where the name is taken, again after clearing
+  // it.
   template <typename Make>
   Status create(Dir& dir, const std::string& base, const std::string& path, Make make) {
     if (make() == 0) return ok();
@@ -207,14 +209,15 @@ class Unpacker : private Tree::Watcher {
   Status make_file(Dir& dir, const std::string& base, const std::string& path, const Entry& entry) {
     UniqueFd fd;
     SKIFF_TRY(create(dir, base, path, [&] {
-      fd.reset(openat(dir.fd.get(), base.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                      entry.mode));
+      fd.reset(openat(dir.fd.get(), base.c_str(),
+                      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, entry.mode));
       return fd ? 0 : -1;
     }));
     SKIFF_TRY(write_content(fd.get(), entry));
     if (needs_chown(dir, entry) && fchown(fd.get(), entry.uid, entry.gid) != 0)
       return fail_errno(errno, "set owner {}:{}", entry.uid, entry.gid);
-    if (needs_chmod(entry) && fchmod(fd.get(), entry.mode) != 0) return fail_errno(errno, "set mode");
+    if (needs_chmod(entry) && fchmod(fd.get(), entry.mode) != 0)
+      return fail_errno(errno, "set mode");
     if (!entry.xattrs.empty()) SKIFF_TRY(set_xattrs(proc_path(fd.get()), entry));
     Times times = times_of(entry);
     if (futimens(fd.get(), &times.access) != 0) return fail_errno(errno, "set times");
@@ -271,7 +274,8 @@ class Unpacker : private Tree::Watcher {
     dir.setgid = (entry.mode & S_ISGID) != 0;
     if ((all || entry.uid != uid_ || entry.gid != gid_) && fchown(fd, entry.uid, entry.gid) != 0)
       return fail_errno(errno, "set owner {}:{}", entry.uid, entry.gid);
-    if ((all || needs_chmod(entry)) && fchmod(fd, entry.mode) != 0) return fail_errno(errno, "set mode");
+    if ((all || needs_chmod(entry)) && fchmod(fd, entry.mode) != 0)
+      return fail_errno(errno, "set mode");
     if (all)
       SKIFF_TRY(replace_xattrs(proc_path(fd), entry.xattrs, stats_.dropped_xattrs));
     else if (!entry.xattrs.empty())
@@ -301,8 +305,10 @@ class Unpacker : private Tree::Watcher {
     if (there && target_dir == &dir && target_base == base)
       return fail(Code::kInvalidArgument, "a hard link to itself");
     if (there && records_ != nullptr && is_whiteout(st))
-      return fail(Code::kInvalidArgument, "hard link target \"{}\" was removed by this layer", shown(target));
-    if (!there && records_ != nullptr) return defer_hard_link(dir, base, path, target_parent, target_base);
+      return fail(Code::kInvalidArgument, "hard link target \"{}\" was removed by this layer",
+                  shown(target));
+    if (!there && records_ != nullptr)
+      return defer_hard_link(dir, base, path, target_parent, target_base);
     if (!there)
       return fail(Code::kInvalidArgument, "hard link target \"{}\" does not exist", shown(target));
     return create(dir, base, path, [&] {
@@ -313,7 +319,8 @@ class Unpacker : private Tree::Watcher {
   // The target can only be in the lowers; settle makes the link.
   Status defer_hard_link(Dir& dir, const std::string& base, const std::string& path,
                          std::string_view target_parent, const std::string& target_base) {
-    std::string target = join_name(SKIFF_TRY_WRAP(tree_.locate(target_parent), "hard link target"), target_base);
+    std::string target =
+        join_name(SKIFF_TRY_WRAP(tree_.locate(target_parent), "hard link target"), target_base);
     if (target == path) return fail(Code::kInvalidArgument, "a hard link to itself");
     SKIFF_TRY(remove_existing(dir, base, path));
     auto pending = records_->links.find(target);
@@ -323,7 +330,8 @@ class Unpacker : private Tree::Watcher {
     return ok();
   }
 
-  Status make_symlink(Dir& dir, const std::string& base, const std::string& path, const Entry& entry) {
+  Status make_symlink(Dir& dir, const std::string& base, const std::string& path,
+                      const Entry& entry) {
     SKIFF_TRY(create(dir, base, path, [&] {
       return symlinkat(entry.link_name.c_str(), dir.fd.get(), base.c_str());
     }));
@@ -336,9 +344,11 @@ class Unpacker : private Tree::Watcher {
                                                          : S_IFBLK;
     dev_t device = type == S_IFIFO ? 0 : makedev(entry.dev_major, entry.dev_minor);
     if (type != S_IFIFO && !options_.allow_devices)
-      return fail(Code::kPermissionDenied, "a {} is not allowed here", codec::tar::entry_type_name(entry.type));
+      return fail(Code::kPermissionDenied, "a {} is not allowed here",
+                  codec::tar::entry_type_name(entry.type));
     if (type == S_IFCHR && device == 0)
-      return fail(Code::kInvalidArgument, "a character device 0,0, which would be a whiteout to the kernel");
+      return fail(Code::kInvalidArgument,
+                  "a character device 0,0, which would be a whiteout to the kernel");
     SKIFF_TRY(create(dir, base, path, [&] {
       return mknodat(dir.fd.get(), base.c_str(), type | entry.mode, device);
     }));
@@ -351,7 +361,8 @@ class Unpacker : private Tree::Watcher {
     if (needs_chown(dir, entry) &&
         fchownat(fd, base.c_str(), entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0)
       return fail_errno(errno, "set owner {}:{}", entry.uid, entry.gid);
-    if (chmod && fchmodat(fd, base.c_str(), entry.mode, 0) != 0) return fail_errno(errno, "set mode");
+    if (chmod && fchmodat(fd, base.c_str(), entry.mode, 0) != 0)
+      return fail_errno(errno, "set mode");
     if (!entry.xattrs.empty()) SKIFF_TRY(set_xattrs(proc_path(Place{fd, base}), entry));
     Times times = times_of(entry);
     if (utimensat(fd, base.c_str(), &times.access, AT_SYMLINK_NOFOLLOW) != 0)
@@ -381,11 +392,12 @@ class Unpacker : private Tree::Watcher {
     return ok();
   }
 
-  // Overlay form: the lowers' content of `path` is hidden only now; a directory below it that entries
-  // went through before has already taken what the lowers have for it.
+  // Overlay form: the lowers' content of `path` is hidden only now; a directory below it that
+  // entries went through before has already taken what the lowers have for it.
   void note_hidden(const std::string& path, bool itself) {
     for (const auto& [name, dir] : records_->implicit)
-      if (is_within(name, path) && (itself || name != path) && !dir.fresh && records_->tangle.empty())
+      if (is_within(name, path) && (itself || name != path) && !dir.fresh &&
+          records_->tangle.empty())
         records_->tangle = fmt::format("\"{}\" is used and then hidden by a whiteout", shown(name));
   }
 
@@ -398,7 +410,8 @@ class Unpacker : private Tree::Watcher {
       return ok();
     }
     if (errno != EEXIST) return fail_errno(errno, "create a whiteout");
-    UniqueFd there(openat(dir.fd.get(), victim.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    UniqueFd there(
+        openat(dir.fd.get(), victim.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!there) return ok();
     note_hidden(path, true);
     return mark_opaque(there.get());
@@ -423,8 +436,7 @@ class Unpacker : private Tree::Watcher {
 
   Status remove_lower_content(int dir, const std::string& path) {
     auto names = SKIFF_TRY(list_names(dir));
-    for (const std::string& name : names)
-      SKIFF_TRY(remove_lower(dir, name, join_name(path, name)));
+    for (const std::string& name : names) SKIFF_TRY(remove_lower(dir, name, join_name(path, name)));
     return ok();
   }
 
@@ -443,7 +455,8 @@ class Unpacker : private Tree::Watcher {
       if (fstat(fd->get(), &st) == 0 && st.st_mtim.tv_sec == times.modify.tv_sec &&
           st.st_mtim.tv_nsec == times.modify.tv_nsec)
         continue;
-      if (futimens(fd->get(), &times.access) != 0) return fail_errno(errno, "set times of {}", shown(path));
+      if (futimens(fd->get(), &times.access) != 0)
+        return fail_errno(errno, "set times of {}", shown(path));
     }
     return ok();
   }
@@ -459,7 +472,8 @@ class Unpacker : private Tree::Watcher {
   gid_t gid_;
   ApplyStats stats_;
   std::unordered_map<std::string, Times> dir_times_;
-  std::unordered_set<size_t> touched_;  // mounted form: hashes of this layer's paths and their parents
+  std::unordered_set<size_t>
+      touched_;  // mounted form: hashes of this layer's paths and their parents
 };
 
 }  // namespace

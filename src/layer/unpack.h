@@ -1,4 +1,5 @@
-// The loop that turns a tar's entries into files; both apply forms are this, with or without records.
+// The loop that turns a tar's entries into files; both apply forms are this, with or without
+// records.
 #pragma once
 
 #include "base/context.h"

@@ -40,6 +40,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   SKIFF_CHECK(compressor->write(as_bytes(*text)) && compressor->finish(), "any text can be packed");
   std::string packed = sink.take();
   MemorySource source(packed);
-  SKIFF_CHECK(read_all(*codec::decompress(source, codec::Compression::kGzip), kMost).value_or("") == *text, "it comes out again");
+  SKIFF_CHECK(
+      read_all(*codec::decompress(source, codec::Compression::kGzip), kMost).value_or("") == *text,
+      "it comes out again");
   return 0;
 }

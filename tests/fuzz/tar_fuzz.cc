@@ -20,8 +20,11 @@ struct Member {
 };
 
 // Small limits, so that a few bytes cannot ask for much.
-constexpr codec::tar::ReaderLimits kLimits{
-    .entries = 1000, .file_bytes = 1 << 20, .name_bytes = 8192, .header_bytes = 1 << 16, .sparse_pieces = 1000};
+constexpr codec::tar::ReaderLimits kLimits{.entries = 1000,
+                                           .file_bytes = 1 << 20,
+                                           .name_bytes = 8192,
+                                           .header_bytes = 1 << 16,
+                                           .sparse_pieces = 1000};
 
 Result<std::vector<Member>> read(Bytes bytes, size_t step) {
   MemorySource source(bytes);
@@ -34,7 +37,8 @@ Result<std::vector<Member>> read(Bytes bytes, size_t step) {
     for (;;) {
       auto piece = SKIFF_TRY(reader.next_piece());
       if (piece.bytes.empty()) break;
-      SKIFF_CHECK(piece.offset >= end && piece.offset + piece.bytes.size() <= entry->size, "pieces lie in the file");
+      SKIFF_CHECK(piece.offset >= end && piece.offset + piece.bytes.size() <= entry->size,
+                  "pieces lie in the file");
       end = piece.offset + piece.bytes.size();
       member.content.append(as_text(piece.bytes));
     }
@@ -67,8 +71,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (size_t i = 0; i < members->size(); ++i) {
     const Entry &a = (*members)[i].entry, &b = (*again)[i].entry;
     bool same = a.type == b.type && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid &&
-                a.mtime == b.mtime && a.link_name == b.link_name && a.xattrs.size() == b.xattrs.size() &&
-                (*members)[i].content == (*again)[i].content;
+                a.mtime == b.mtime && a.link_name == b.link_name &&
+                a.xattrs.size() == b.xattrs.size() && (*members)[i].content == (*again)[i].content;
     SKIFF_CHECK(same, "entries round-trip");
   }
   return 0;

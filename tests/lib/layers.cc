@@ -41,8 +41,9 @@ char type_letter(mode_t mode) {
 }
 
 std::string describe(const std::string& path, const struct stat& st, const std::string& same_as) {
-  std::string line = fmt::format("{} {:04o} {}:{} {}.{:09}", type_letter(st.st_mode), st.st_mode & 07777,
-                                 st.st_uid, st.st_gid, st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+  std::string line =
+      fmt::format("{} {:04o} {}:{} {}.{:09}", type_letter(st.st_mode), st.st_mode & 07777,
+                  st.st_uid, st.st_gid, st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
   if (S_ISREG(st.st_mode))
     line += fmt::format(" size={} {}", st.st_size,
                         codec::digest_of(sys::read_file(path, 256 << 20).value()).short_hex());
@@ -113,7 +114,8 @@ std::string layer_tar(const LayerItems& items) {
   StringSink sink;
   codec::tar::Writer writer(sink);
   for (const Item& item : items)
-    SKIFF_CHECK(writer.add(item.entry) && writer.write(as_bytes(item.content)), "the entry can be written");
+    SKIFF_CHECK(writer.add(item.entry) && writer.write(as_bytes(item.content)),
+                "the entry can be written");
   SKIFF_CHECK(writer.finish().has_value(), "the archive can be ended");
   return sink.take();
 }
@@ -124,7 +126,8 @@ Listing list_tree(const std::string& root) {
   struct stat st{};
   SKIFF_CHECK(lstat(root.c_str(), &st) == 0, "the tree is there");
   found["."] = st;
-  for (auto it = fs::recursive_directory_iterator(root); it != fs::recursive_directory_iterator(); ++it) {
+  for (auto it = fs::recursive_directory_iterator(root); it != fs::recursive_directory_iterator();
+       ++it) {
     SKIFF_CHECK(lstat(it->path().c_str(), &st) == 0, "the entry is there");
     found[it->path().lexically_relative(root).string()] = st;
   }

@@ -34,8 +34,8 @@ Item item_whiteout(std::string name);
 using LayerItems = std::vector<Item>;
 std::string layer_tar(const LayerItems& items);
 
-// Path below the root ("." is the root) -> one line with type, mode, owner, time, size, a hash of the
-// content, link target, xattrs, device, and the first path of the same inode.
+// Path below the root ("." is the root) -> one line with type, mode, owner, time, size, a hash of
+// the content, link target, xattrs, device, and the first path of the same inode.
 using Listing = std::map<std::string, std::string>;
 Listing list_tree(const std::string& root);
 // The lines in which the two differ, "" where they do not.

@@ -201,7 +201,8 @@ void Value::erase(std::string_view key) {
 
 bool operator==(const Value& a, const Value& b) {
   auto* object = std::get_if<Object>(&a.data_);
-  if (object == nullptr || !b.is_object()) return a.data_.index() == b.data_.index() && a.data_ == b.data_;
+  if (object == nullptr || !b.is_object())
+    return a.data_.index() == b.data_.index() && a.data_ == b.data_;
   const auto& other = std::get<Object>(b.data_);
   return object->size() == other.size() && std::ranges::all_of(*object, [&](const Member& member) {
            auto it = std::ranges::find(other, member.key, &Member::key);

@@ -75,7 +75,8 @@ class Value {
   const Value* find(std::initializer_list<std::string_view> path) const;
 
   // Members that must be there: NotFound, or InvalidArgument where the type is wrong; both name the
-  // key. Deeper, wrap with the outer key, so the error shows the path: `config: "Env": expected ...`.
+  // key. Deeper, wrap with the outer key, so the error shows the path: `config: "Env": expected
+  // ...`.
   Result<bool> get_bool(std::string_view key) const;
   Result<int64_t> get_int(std::string_view key) const;
   Result<uint64_t> get_uint(std::string_view key) const;

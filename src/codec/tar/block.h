@@ -18,7 +18,8 @@ inline constexpr Field kName{0, 100}, kMode{100, 8}, kUid{108, 8}, kGid{116, 8},
     kMtime{136, 12}, kChecksum{148, 8}, kLinkName{157, 100}, kMagic{257, 8}, kDevMajor{329, 8},
     kDevMinor{337, 8}, kPrefix{345, 155};
 inline constexpr size_t kType = 156;
-// The old GNU format keeps these where POSIX has the prefix; pairs of offset and length, 24 bytes each.
+// The old GNU format keeps these where POSIX has the prefix; pairs of offset and length, 24 bytes
+// each.
 inline constexpr size_t kGnuSparse = 386, kGnuSparsePairs = 4, kGnuIsExtended = 482;
 inline constexpr Field kGnuRealSize{483, 12};
 inline constexpr size_t kGnuExtensionPairs = 21, kGnuExtensionMore = 504;

@@ -51,7 +51,8 @@ std::optional<Time> parse_pax_time(std::string_view text) {
       return std::nullopt;
     for (size_t i = 0; i < 9; ++i)
       time.nanoseconds = time.nanoseconds * 10 + (i < fraction.size() ? fraction[i] - '0' : 0);
-    more = fraction.size() > 9 && fraction.substr(9).find_first_not_of('0') != std::string_view::npos;
+    more =
+        fraction.size() > 9 && fraction.substr(9).find_first_not_of('0') != std::string_view::npos;
   }
   if (!negative) return time;
   int32_t back = time.nanoseconds + (more ? 1 : 0);
@@ -62,10 +63,9 @@ std::optional<Time> parse_pax_time(std::string_view text) {
 
 std::string format_pax_time(const Time& time) {
   if (time.nanoseconds == 0) return fmt::format("{}", time.seconds);
-  std::string text =
-      time.seconds >= 0
-          ? fmt::format("{}.{:09}", time.seconds, time.nanoseconds)
-          : fmt::format("-{}.{:09}", -(time.seconds + 1), 1'000'000'000 - time.nanoseconds);
+  std::string text = time.seconds >= 0 ? fmt::format("{}.{:09}", time.seconds, time.nanoseconds)
+                                       : fmt::format("-{}.{:09}", -(time.seconds + 1),
+                                                     1'000'000'000 - time.nanoseconds);
   text.erase(text.find_last_not_of('0') + 1);
   return text;
 }

@@ -6,6 +6,7 @@
 
 #include "codec/tar/block.h"
 #include "codec/tar/pax.h"
+#include "codec/tar/reader_parts.h"
 
 namespace skiff::codec::tar {
 
@@ -21,33 +22,6 @@ std::string_view entry_type_name(EntryType type) {
   }
   return "unknown";
 }
-
-struct Reader::Block {
-  char bytes[kBlockBytes];
-
-  std::string_view text(Field field) const { return text_at(bytes, field); }
-  std::string_view raw(Field field) const { return {bytes + field.offset, field.size}; }
-  bool zero() const {
-    return bytes[0] == 0 && std::memcmp(bytes, bytes + 1, kBlockBytes - 1) == 0;
-  }
-  bool posix() const { return std::memcmp(bytes + kMagic.offset, "ustar\0", 6) == 0; }
-  bool gnu() const { return std::memcmp(bytes + kMagic.offset, "ustar  ", 8) == 0; }
-};
-
-struct Reader::Extension {
-  std::map<std::string, std::string, std::less<>> local;
-  std::vector<uint64_t> sparse_numbers;  // of the 0.0 form, whose keys repeat
-  std::optional<std::string> gnu_name;
-  std::optional<std::string> gnu_link;
-  const std::map<std::string, std::string, std::less<>>* globals = nullptr;
-
-  // The value that counts: local before global; an empty one takes the record away.
-  const std::string* find(std::string_view key) const {
-    auto it = local.find(key);
-    if (it == local.end() && (it = globals->find(key)) == globals->end()) return nullptr;
-    return it->second.empty() ? nullptr : &it->second;
-  }
-};
 
 namespace {
 
@@ -83,6 +57,8 @@ void add_xattr(std::vector<Xattr>& xattrs, std::string name, std::string value) 
     xattrs.emplace_back(std::move(name), std::move(value));
 }
 
+}  // namespace
+
 std::string shown(std::string_view name) {
   std::string text(name.substr(0, 120));
   for (char& c : text)
@@ -90,22 +66,15 @@ std::string shown(std::string_view name) {
   return text;
 }
 
-}  // namespace
-
 Reader::Reader(Window& window, const ReaderLimits& limits)
     : window_(window), limits_(limits), block_(std::make_unique<Block>()) {}
 Reader::~Reader() = default;
 
-template <typename... Args>
-std::unexpected<Error> Reader::malformed(fmt::format_string<Args...> format, Args&&... args) const {
-  return fail(Code::kInvalidArgument, "tar near byte {}: {}", position_,
-              fmt::format(format, std::forward<Args>(args)...));
-}
-
 Status Reader::read_exactly(MutableBytes buffer, std::string_view what) {
   while (!buffer.empty()) {
     Bytes view = SKIFF_TRY(window_.peek());
-    if (view.empty()) return fail(Code::kDataLoss, "tar ends early, in {} at byte {}", what, position_);
+    if (view.empty())
+      return fail(Code::kDataLoss, "tar ends early, in {} at byte {}", what, position_);
     size_t n = std::min(view.size(), buffer.size());
     std::memcpy(buffer.data(), view.data(), n);
     window_.consume(n);
@@ -119,7 +88,8 @@ Status Reader::skip(uint64_t count) {
   while (count > 0) {
     Bytes view = SKIFF_TRY(window_.peek());
     if (view.empty())
-      return fail(Code::kDataLoss, "tar ends early, in \"{}\" at byte {}", shown(entry_.name), position_);
+      return fail(Code::kDataLoss, "tar ends early, in \"{}\" at byte {}", shown(entry_.name),
+                  position_);
     size_t n = static_cast<size_t>(std::min<uint64_t>(view.size(), count));
     window_.consume(n);
     position_ += n;
@@ -147,8 +117,9 @@ Result<const Reader::Block*> Reader::read_block() {
 
 Result<std::string> Reader::read_long(uint64_t size, size_t limit, std::string_view what) {
   if (size > limit)
-    return fail(Code::kResourceExhausted, "tar near byte {}: {} of {} bytes is over the limit of {}",
-                position_, what, size, limit);
+    return fail(Code::kResourceExhausted,
+                "tar near byte {}: {} of {} bytes is over the limit of {}", position_, what, size,
+                limit);
   std::string text(static_cast<size_t>(size), '\0');
   SKIFF_TRY(read_exactly(std::as_writable_bytes(std::span(text)), what));
   SKIFF_TRY(skip(padding_of(size)));
@@ -168,7 +139,8 @@ Status Reader::read_pax(uint64_t size, bool global, Extension& extension) {
       if (!number || is_offset != (extension.sparse_numbers.size() % 2 == 0))
         return malformed("bad sparse map in an extended header");
       if (extension.sparse_numbers.size() >= 2 * limits_.sparse_pieces)
-        return fail(Code::kResourceExhausted, "tar near byte {}: too many sparse pieces", position_);
+        return fail(Code::kResourceExhausted, "tar near byte {}: too many sparse pieces",
+                    position_);
       extension.sparse_numbers.push_back(*number);
       continue;
     }
@@ -179,8 +151,9 @@ Status Reader::read_pax(uint64_t size, bool global, Extension& extension) {
   size_t held = 0;
   for (const auto& [key, value] : globals_) held += key.size() + value.size() + 64;
   if (held > limits_.header_bytes)
-    return fail(Code::kResourceExhausted, "tar near byte {}: global headers are over the limit of {}",
-                position_, limits_.header_bytes);
+    return fail(Code::kResourceExhausted,
+                "tar near byte {}: global headers are over the limit of {}", position_,
+                limits_.header_bytes);
   return ok();
 }
 
@@ -242,7 +215,9 @@ Status Reader::make_entry(const Block& block, uint64_t size, Extension& extensio
   entry_.type = *type;
   if (block.bytes[kType] == '\0' && entry_.name.ends_with('/')) entry_.type = EntryType::kDirectory;
 
-  auto bad = [&](std::string_view what) { return malformed("\"{}\": bad {}", shown(entry_.name), what); };
+  auto bad = [&](std::string_view what) {
+    return malformed("\"{}\": bad {}", shown(entry_.name), what);
+  };
   auto number = [&](Field field, std::string_view key, uint64_t max) -> std::optional<uint64_t> {
     if (auto* text = key.empty() ? nullptr : extension.find(key)) {
       auto value = parse_decimal(*text);
@@ -314,8 +289,9 @@ Status Reader::make_entry(const Block& block, uint64_t size, Extension& extensio
     entry_.size = stored;
   }
   if (stored > limits_.total_bytes - total_bytes_)
-    return fail(Code::kResourceExhausted, "tar: with \"{}\" its content is over the limit of {} bytes",
-                shown(entry_.name), limits_.total_bytes);
+    return fail(Code::kResourceExhausted,
+                "tar: with \"{}\" its content is over the limit of {} bytes", shown(entry_.name),
+                limits_.total_bytes);
   total_bytes_ += stored;
   stored_left_ = stored;
   padding_ = padding_of(stored);
@@ -329,9 +305,11 @@ Status Reader::make_entry(const Block& block, uint64_t size, Extension& extensio
 
   if (entry_.name.empty()) return malformed("an entry without a name");
   if (entry_.name.size() > limits_.name_bytes || entry_.link_name.size() > limits_.name_bytes)
-    return fail(Code::kResourceExhausted, "tar: the name \"{}...\" or its link is over the limit of {} bytes",
+    return fail(Code::kResourceExhausted,
+                "tar: the name \"{}...\" or its link is over the limit of {} bytes",
                 shown(entry_.name), limits_.name_bytes);
-  if (entry_.name.find('\0') != std::string::npos || entry_.link_name.find('\0') != std::string::npos)
+  if (entry_.name.find('\0') != std::string::npos ||
+      entry_.link_name.find('\0') != std::string::npos)
     return bad("name: it holds a NUL byte");
   bool is_link = entry_.type == EntryType::kHardLink || entry_.type == EntryType::kSymlink;
   if (is_link && entry_.link_name.empty()) return bad("link: it has no target");
@@ -349,7 +327,8 @@ Result<Piece> Reader::next_piece() {
   const Region& region = regions_[region_];
   Bytes view = SKIFF_TRY(window_.peek());
   if (view.empty())
-    return fail(Code::kDataLoss, "tar ends early, in \"{}\" at byte {}", shown(entry_.name), position_);
+    return fail(Code::kDataLoss, "tar ends early, in \"{}\" at byte {}", shown(entry_.name),
+                position_);
   size_t n = static_cast<size_t>(std::min<uint64_t>(view.size(), region.size - region_done_));
   Piece piece{region.offset + region_done_, view.first(n)};
   region_done_ += n;
@@ -367,124 +346,6 @@ Status Reader::drain() {
     window_.consume(view.size());
     position_ += view.size();
   }
-}
-
-// --- sparse files ---
-
-Status Reader::set_sparse(const Block& block, uint64_t stored, Extension& extension) {
-  if (entry_.type != EntryType::kFile) return ok();
-  if (block.bytes[kType] == 'S') return read_old_gnu_sparse(block);
-  if (auto* name = extension.find("GNU.sparse.name")) entry_.name = *name;
-  auto bad = [&] { return malformed("\"{}\": bad sparse map", shown(entry_.name)); };
-  auto set_size = [&](const std::string* text) {
-    auto size = text != nullptr ? parse_decimal(*text) : std::nullopt;
-    if (size) entry_.size = *size;
-    return size.has_value();
-  };
-  if (auto* version = extension.find("GNU.sparse.major"); version != nullptr && *version == "1") {
-    if (auto* minor = extension.find("GNU.sparse.minor"); minor == nullptr || *minor != "0") return bad();
-    if (!set_size(extension.find("GNU.sparse.realsize"))) return bad();
-    return read_pax_sparse_map();
-  }
-  if (auto* map = extension.find("GNU.sparse.map")) {
-    std::string_view rest = *map;
-    while (!rest.empty()) {
-      auto comma = rest.find(',');
-      auto number = parse_decimal(rest.substr(0, comma));
-      if (!number || extension.sparse_numbers.size() >= 2 * limits_.sparse_pieces) return bad();
-      extension.sparse_numbers.push_back(*number);
-      rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
-    }
-  }
-  bool mapped = !extension.sparse_numbers.empty() || extension.find("GNU.sparse.numblocks") != nullptr;
-  if (!mapped) {
-    if (stored > 0) regions_.push_back({0, stored});
-    return ok();
-  }
-  if (!set_size(extension.find("GNU.sparse.size")) || extension.sparse_numbers.size() % 2 != 0)
-    return bad();
-  for (size_t i = 0; i < extension.sparse_numbers.size(); i += 2)
-    regions_.push_back({extension.sparse_numbers[i], extension.sparse_numbers[i + 1]});
-  return check_regions(stored);
-}
-
-Status Reader::read_old_gnu_sparse(const Block& block) {
-  auto bad = [&] { return malformed("\"{}\": bad sparse map", shown(entry_.name)); };
-  auto real_size = parse_number(block.raw(kGnuRealSize));
-  if (!block.gnu() || !real_size || *real_size < 0) return bad();
-  entry_.size = static_cast<uint64_t>(*real_size);
-  auto take = [&](const char* pairs, size_t count) {
-    for (size_t i = 0; i < count; ++i) {
-      const char* pair = pairs + i * 24;
-      if (pair[0] == 0 && pair[12] == 0) return true;  // an unused pair ends the map
-      auto offset = parse_number({pair, 12});
-      auto size = parse_number({pair + 12, 12});
-      if (!offset || !size || *offset < 0 || *size < 0) return false;
-      regions_.push_back({static_cast<uint64_t>(*offset), static_cast<uint64_t>(*size)});
-    }
-    return true;
-  };
-  if (!take(block.bytes + kGnuSparse, kGnuSparsePairs)) return bad();
-  bool more = block.bytes[kGnuIsExtended] != 0;
-  Block extension;
-  while (more) {
-    SKIFF_TRY(read_exactly(std::as_writable_bytes(std::span(extension.bytes)), "a sparse map"));
-    if (!take(extension.bytes, kGnuExtensionPairs)) return bad();
-    if (regions_.size() > limits_.sparse_pieces)
-      return fail(Code::kResourceExhausted, "tar near byte {}: too many sparse pieces", position_);
-    more = extension.bytes[kGnuExtensionMore] != 0;
-  }
-  return check_regions(stored_left_);
-}
-
-// PAX 1.0: the map stands before the content, in decimal lines, padded to whole blocks.
-Status Reader::read_pax_sparse_map() {
-  auto bad = [&] { return malformed("\"{}\": bad sparse map", shown(entry_.name)); };
-  Block block;
-  size_t at = kBlockBytes;
-  auto next_number = [&]() -> Result<std::optional<uint64_t>> {
-    std::string line;
-    for (;;) {
-      if (at == kBlockBytes) {
-        if (stored_left_ < kBlockBytes) return std::nullopt;
-        SKIFF_TRY(read_exactly(std::as_writable_bytes(std::span(block.bytes)), "a sparse map"));
-        stored_left_ -= kBlockBytes;
-        at = 0;
-      }
-      char c = block.bytes[at++];
-      if (c == '\n') return parse_decimal(line);
-      if (line.size() > 20) return std::nullopt;
-      line += c;
-    }
-  };
-  auto count = SKIFF_TRY(next_number());
-  if (!count) return bad();
-  if (*count > limits_.sparse_pieces)
-    return fail(Code::kResourceExhausted, "tar near byte {}: too many sparse pieces", position_);
-  for (uint64_t i = 0; i < *count; ++i) {
-    auto offset = SKIFF_TRY(next_number());
-    auto size = SKIFF_TRY(next_number());
-    if (!offset || !size) return bad();
-    regions_.push_back({*offset, *size});
-  }
-  return check_regions(stored_left_);
-}
-
-// In order, apart, inside the file, and together just what is stored.
-Status Reader::check_regions(uint64_t stored) {
-  uint64_t end = 0;
-  uint64_t sum = 0;
-  for (const Region& region : regions_) {
-    bool fits = region.offset >= end && region.offset <= entry_.size &&
-                region.size <= entry_.size - region.offset;
-    if (!fits) return malformed("\"{}\": bad sparse map", shown(entry_.name));
-    end = region.offset + region.size;
-    sum += region.size;
-  }
-  if (sum != stored || entry_.size > INT64_MAX)
-    return malformed("\"{}\": the sparse map does not match the content", shown(entry_.name));
-  entry_.sparse = true;
-  return ok();
 }
 
 }  // namespace skiff::codec::tar

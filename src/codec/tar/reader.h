@@ -10,12 +10,12 @@
 //
 // Nothing read is trusted: numbers, lengths and checksums are checked, headers and entries are
 // bounded. InvalidArgument: the archive is malformed (the message names the entry and the byte).
-// DataLoss: it ends early. ResourceExhausted: a limit was passed. After an error the reader is of no
-// more use. Errors of the source pass through. Not thread-safe.
-// The archive ends at two zero blocks or, as for GNU tar, at the end of the stream between entries;
-// what follows the zero blocks is not looked at (drain() reads it, for a digest's sake).
-// Facts: POSIX.1-2017 pax "ustar Interchange Format" and "pax Header Block"; the GNU tar manual,
-// "Basic Tar Format" and "Storing Sparse Files".
+// DataLoss: it ends early. ResourceExhausted: a limit was passed. After an error the reader is of
+// no more use. Errors of the source pass through. Not thread-safe. The archive ends at two zero
+// blocks or, as for GNU tar, at the end of the stream between entries; what follows the zero blocks
+// is not looked at (drain() reads it, for a digest's sake). Facts: POSIX.1-2017 pax "ustar
+// Interchange Format" and "pax Header Block"; the GNU tar manual, "Basic Tar Format" and "Storing
+// Sparse Files".
 #pragma once
 
 #include <map>

@@ -68,7 +68,8 @@ std::string padded(std::string text) {
   text.resize((text.size() + 511) / 512 * 512, '\0');
   return text;
 }
-std::string pax(char type, std::initializer_list<std::pair<std::string_view, std::string_view>> records) {
+std::string pax(char type,
+                std::initializer_list<std::pair<std::string_view, std::string_view>> records) {
   std::string text;
   for (auto& [key, value] : records) append_pax_record(text, key, value);
   return RawHeader("pax", type, text.size()).bytes() + padded(text);
@@ -102,9 +103,11 @@ std::vector<Read> everything() {
   all.push_back({entry_of(EntryType::kDirectory, "dir/"), ""});
   all.push_back({entry_of(EntryType::kFile, "dir/file"), std::string(1000, 'x')});
   all.back().entry.mtime = {1'600'000'000, 123'456'789};
-  all.back().entry.xattrs = {{"security.capability", std::string("\1\0\0\2\n=", 6)}, {"user.a", "b"}};
+  all.back().entry.xattrs = {{"security.capability", std::string("\1\0\0\2\n=", 6)},
+                             {"user.a", "b"}};
   all.push_back({entry_of(EntryType::kFile, std::string(300, 'l')), "long"});
-  all.push_back({entry_of(EntryType::kFile, std::string(90, 'p') + "/" + std::string(90, 'n')), "split"});
+  all.push_back(
+      {entry_of(EntryType::kFile, std::string(90, 'p') + "/" + std::string(90, 'n')), "split"});
   all.push_back({entry_of(EntryType::kHardLink, "link"), ""});
   all.back().entry.link_name = "dir/file";
   all.push_back({entry_of(EntryType::kSymlink, "symlink"), ""});
@@ -183,7 +186,8 @@ TEST(Tar, LibarchiveReadsWhatIsWritten) {
 }
 
 TEST(Tar, ReadsWhatLibarchiveWritesInEachFormat) {
-  for (int format : {ARCHIVE_FORMAT_TAR_USTAR, ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE, ARCHIVE_FORMAT_TAR_GNUTAR}) {
+  for (int format :
+       {ARCHIVE_FORMAT_TAR_USTAR, ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE, ARCHIVE_FORMAT_TAR_GNUTAR}) {
     std::string bytes(1 << 16, '\0');
     size_t used = 0;
     archive* writer = archive_write_new();
@@ -199,7 +203,8 @@ TEST(Tar, ReadsWhatLibarchiveWritesInEachFormat) {
     archive_entry_set_mtime(entry, 1'500'000'000, 0);
     if (format == ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE) {
       archive_entry_set_uid(entry, 3'000'000'000);
-      archive_entry_xattr_add_entry(entry, "user.t=st", "\0\1", 2);  // only its own form can hold "="
+      archive_entry_xattr_add_entry(entry, "user.t=st", "\0\1",
+                                    2);  // only its own form can hold "="
     }
     archive_write_header(writer, entry);
     archive_write_data(writer, "12345", 5);
@@ -238,8 +243,9 @@ TEST(Tar, ReadsSparseFilesInAllFourForms) {
     }
   }
   ASSERT_EQ(truncate((dir + "/sparse").c_str(), static_cast<off_t>(content.size())), 0);
-  for (std::string form : {"--format=gnu", "--format=pax --sparse-version=0.0",
-                           "--format=pax --sparse-version=0.1", "--format=pax --sparse-version=1.0"}) {
+  for (std::string form :
+       {"--format=gnu", "--format=pax --sparse-version=0.0", "--format=pax --sparse-version=0.1",
+        "--format=pax --sparse-version=1.0"}) {
     FILE* pipe = popen(fmt::format("tar -C {} {} -S -cf - sparse", dir, form).c_str(), "r");
     std::string bytes;
     char buffer[65536];
@@ -261,24 +267,33 @@ TEST(Tar, ReadsSparseFilesInAllFourForms) {
 
 TEST(Tar, BadSparseMapsAreErrors) {
   auto sparse = [](std::string_view map, std::string_view size) {
-    return pax('x', {{"GNU.sparse.size", size}, {"GNU.sparse.numblocks", "2"}, {"GNU.sparse.map", map}}) +
+    return pax('x', {{"GNU.sparse.size", size},
+                     {"GNU.sparse.numblocks", "2"},
+                     {"GNU.sparse.map", map}}) +
            file("f", "12345678") + kEnd;
   };
-  EXPECT_EQ(read_archive(sparse("0,4,10,4", "14"))->front().content, std::string("1234\0\0\0\0\0\0" "5678", 14));
-  for (std::string_view bad : {"0,4,10,5", "0,4,2,4", "0,4,10", "10,4,0,4", "0,4,11,4", "0,x,10,4",
-                               "0,18446744073709551615,10,4", "0,4,18446744073709551612,4", "-1,4,10,4"})
+  EXPECT_EQ(read_archive(sparse("0,4,10,4", "14"))->front().content, std::string("1234\0\0\0\0\0\0"
+                                                                                 "5678",
+                                                                                 14));
+  for (std::string_view bad :
+       {"0,4,10,5", "0,4,2,4", "0,4,10", "10,4,0,4", "0,4,11,4", "0,x,10,4",
+        "0,18446744073709551615,10,4", "0,4,18446744073709551612,4", "-1,4,10,4"})
     EXPECT_EQ(read_archive(sparse(bad, "14")).error().code(), Code::kInvalidArgument) << bad;
   EXPECT_FALSE(read_archive(sparse("0,4,10,4", "99999999999999999999")));
-  std::string one = pax('x', {{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"},
-                              {"GNU.sparse.name", "f"}, {"GNU.sparse.realsize", "8"}});
-  EXPECT_EQ(read_archive(one + file("g", padded("1\n0\n8\n") + "12345678") + kEnd)->front().content, "12345678");
+  std::string one = pax('x', {{"GNU.sparse.major", "1"},
+                              {"GNU.sparse.minor", "0"},
+                              {"GNU.sparse.name", "f"},
+                              {"GNU.sparse.realsize", "8"}});
+  EXPECT_EQ(read_archive(one + file("g", padded("1\n0\n8\n") + "12345678") + kEnd)->front().content,
+            "12345678");
   for (std::string bad : {"99999999999\n", "1\n0\n", "x\n", "1\n0\n9\n", ""})
     EXPECT_FALSE(read_archive(one + file("g", padded(bad) + "12345678") + kEnd)) << bad;
 }
 
 TEST(Tar, EveryNumberFieldRefusesGarbage) {
   for (size_t field : {100, 108, 116, 124, 136}) {
-    for (std::string_view garbage : {"garbage", "-000001", "00 0008", "0x00001", "\xff\xff\x00\x00\x00\x00\x01"}) {
+    for (std::string_view garbage :
+         {"garbage", "-000001", "00 0008", "0x00001", "\xff\xff\x00\x00\x00\x00\x01"}) {
       bool negative_time = field == 136 && garbage[0] == '\xff';
       std::string bytes = RawHeader("f", '5', 0).put(field, garbage).bytes() + kEnd;
       auto read = read_archive(bytes);
@@ -288,23 +303,34 @@ TEST(Tar, EveryNumberFieldRefusesGarbage) {
     }
   }
   for (size_t field : {329, 337})
-    EXPECT_FALSE(read_archive(RawHeader("f", '3', 0).put(field, "garbage").bytes() + kEnd)) << field;
+    EXPECT_FALSE(read_archive(RawHeader("f", '3', 0).put(field, "garbage").bytes() + kEnd))
+        << field;
   std::string bad_sum = RawHeader("f", '0', 0).bytes();
   bad_sum[150] ^= 1;
-  EXPECT_EQ(read_archive(bad_sum + kEnd).error().message(), "tar near byte 512: a header's checksum is wrong");
+  EXPECT_EQ(read_archive(bad_sum + kEnd).error().message(),
+            "tar near byte 512: a header's checksum is wrong");
   for (auto [key, value] : std::initializer_list<std::pair<std::string_view, std::string_view>>{
-           {"uid", "x"}, {"uid", "4294967295"}, {"gid", "-1"}, {"size", "1e3"}, {"mtime", "1.x"},
-           {"mtime", "99999999999999999999"}, {"atime", "--1"}, {"size", "9223372036854775808"}})
-    EXPECT_FALSE(read_archive(pax('x', {{key, value}}) + file("f", "") + kEnd)) << key << "=" << value;
+           {"uid", "x"},
+           {"uid", "4294967295"},
+           {"gid", "-1"},
+           {"size", "1e3"},
+           {"mtime", "1.x"},
+           {"mtime", "99999999999999999999"},
+           {"atime", "--1"},
+           {"size", "9223372036854775808"}})
+    EXPECT_FALSE(read_archive(pax('x', {{key, value}}) + file("f", "") + kEnd))
+        << key << "=" << value;
 }
 
 TEST(Tar, NumbersInBase256) {
   EXPECT_EQ(parse_number(std::string_view("\x80\0\0\0\0\0\x01\x00", 8)), 256);
   EXPECT_EQ(parse_number("\xff\xff\xff\xff\xff\xff\xff\xfe"), -2);
-  EXPECT_EQ(parse_number(std::string_view("\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", 12)), INT64_MAX);
+  EXPECT_EQ(parse_number(std::string_view("\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", 12)),
+            INT64_MAX);
   EXPECT_EQ(parse_number(std::string_view("\x80\0\0\0\x80\0\0\0\0\0\0\0", 12)), std::nullopt);
   EXPECT_EQ(parse_number(std::string_view("\xff\xff\xff\xff\x80\0\0\0\0\0\0\0", 12)), INT64_MIN);
-  EXPECT_EQ(parse_number(std::string_view("\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff", 12)), std::nullopt);
+  EXPECT_EQ(parse_number(std::string_view("\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff", 12)),
+            std::nullopt);
   EXPECT_EQ(parse_number(std::string_view("\xbf\0\0\0\0\0\0\0\0\0\0\0", 12)), std::nullopt);
   EXPECT_EQ(parse_number("   644 "), 0644);
   EXPECT_EQ(parse_number(std::string_view("\0\0\0", 3)), 0);
@@ -316,7 +342,8 @@ TEST(Tar, PaxTimes) {
   EXPECT_EQ(parse_pax_time("-1.5"), (Time{-2, 500'000'000}));
   EXPECT_EQ(parse_pax_time("1.1234567899"), (Time{1, 123'456'789}));
   EXPECT_EQ(parse_pax_time("-0.0000000001"), (Time{-1, 999'999'999}));
-  for (std::string_view bad : {"", ".", "1.a", "-", "+1", "1..2", " 1"}) EXPECT_EQ(parse_pax_time(bad), std::nullopt);
+  for (std::string_view bad : {"", ".", "1.a", "-", "+1", "1..2", " 1"})
+    EXPECT_EQ(parse_pax_time(bad), std::nullopt);
   for (Time time : {Time{0, 0}, Time{-1, 999'999'999}, Time{-1, 1}, Time{7, 10}, Time{-5, 0}})
     EXPECT_EQ(parse_pax_time(format_pax_time(time)), time) << format_pax_time(time);
 }
@@ -352,11 +379,13 @@ TEST(Tar, OldDirectoriesEndInASlashAndLinksHaveNoContent) {
 }
 
 TEST(Tar, MalformedPaxRecordsAreErrors) {
-  for (std::string_view bad : {"5 a=b\n", "7 a=b\n", "x a=b\n", "6 a=bc", "6 a-b\n", "5 =b\n", "999999999999999999999 a=b\n",
-                               "0 a=b\n", "-6 a=b\n", " 6 a=b\n"})
-    EXPECT_FALSE(read_archive(RawHeader("p", 'x', bad.size()).bytes() + padded(std::string(bad)) + file("f", "") + kEnd))
+  for (std::string_view bad : {"5 a=b\n", "7 a=b\n", "x a=b\n", "6 a=bc", "6 a-b\n", "5 =b\n",
+                               "999999999999999999999 a=b\n", "0 a=b\n", "-6 a=b\n", " 6 a=b\n"})
+    EXPECT_FALSE(read_archive(RawHeader("p", 'x', bad.size()).bytes() + padded(std::string(bad)) +
+                              file("f", "") + kEnd))
         << bad;
-  EXPECT_FALSE(read_archive(pax('x', {{"path", std::string_view("a\0b", 3)}}) + file("f", "") + kEnd));
+  EXPECT_FALSE(
+      read_archive(pax('x', {{"path", std::string_view("a\0b", 3)}}) + file("f", "") + kEnd));
 }
 
 TEST(Tar, UnknownTypesAreErrorsThatNameTheEntry) {
@@ -387,7 +416,8 @@ TEST(Tar, LimitsHold) {
 }
 
 TEST(Tar, EveryTruncationInsideAnEntryIsDataLoss) {
-  std::string bytes = pax('x', {{"mtime", "1.5"}}) + file("a", std::string(700, 'x')) + file("b", "y");
+  std::string bytes =
+      pax('x', {{"mtime", "1.5"}}) + file("a", std::string(700, 'x')) + file("b", "y");
   for (size_t size = 0; size < bytes.size(); ++size) {
     auto read = read_archive(std::string_view(bytes).substr(0, size), 64);
     bool whole = size == 0 || size == 1024 + 512 + 1024;

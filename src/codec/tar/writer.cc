@@ -43,7 +43,8 @@ size_t split_of(std::string_view name) {
   if (name.size() > kPrefix.size + 1 + kName.size) return std::string_view::npos;
   size_t slash = name.rfind('/', kPrefix.size);
   // A directory's own slash at the end does not leave an empty name.
-  if (slash == std::string_view::npos || slash == 0 || slash + 1 == name.size()) return std::string_view::npos;
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == name.size())
+    return std::string_view::npos;
   return name.size() - slash - 1 <= kName.size ? slash : std::string_view::npos;
 }
 
@@ -83,8 +84,9 @@ Status Writer::add(const Entry& entry) {
                 entry.name.empty() ? entry.link_name : entry.name);
   for (const Xattr& xattr : entry.xattrs)
     if (xattr.name.empty() || has_nul(xattr.name) || xattr.name.find('=') != std::string::npos)
-      return fail(Code::kInvalidArgument, "\"{}\": the xattr name \"{}\" cannot be written to a tar",
-                  entry.name, xattr.name);
+      return fail(Code::kInvalidArgument,
+                  "\"{}\": the xattr name \"{}\" cannot be written to a tar", entry.name,
+                  xattr.name);
   name_ = entry.name;
   if (entry.type == EntryType::kDirectory && !name_.ends_with('/')) name_ += '/';
   size_ = left_ = entry.type == EntryType::kFile ? entry.size : 0;
@@ -129,7 +131,8 @@ Status Writer::write_header(char type, const Entry& entry, std::string_view name
 
 Status Writer::write(Bytes bytes) {
   if (bytes.size() > left_)
-    return fail(Code::kInvalidArgument, "tar: more content for \"{}\" than its size of {}", name_, size_);
+    return fail(Code::kInvalidArgument, "tar: more content for \"{}\" than its size of {}", name_,
+                size_);
   left_ -= bytes.size();
   return sink_.write(bytes);
 }
@@ -141,7 +144,8 @@ Status Writer::write_padding(uint64_t size) {
 
 Status Writer::end_entry() {
   if (left_ > 0)
-    return fail(Code::kInvalidArgument, "tar: {} of {} bytes are missing from \"{}\"", left_, size_, name_);
+    return fail(Code::kInvalidArgument, "tar: {} of {} bytes are missing from \"{}\"", left_, size_,
+                name_);
   SKIFF_TRY(write_padding(size_));
   size_ = 0;
   return ok();

@@ -15,7 +15,8 @@ class Writer : public ByteSink {
  public:
   explicit Writer(ByteSink& sink) : sink_(sink) {}
 
-  // Starts an entry. The previous file's content must be complete. Sparse files are written in full.
+  // Starts an entry. The previous file's content must be complete. Sparse files are written in
+  // full.
   Status add(const Entry& entry);
   // Content of the current file.
   Status write(Bytes bytes) override;
