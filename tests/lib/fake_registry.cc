@@ -382,8 +382,8 @@ void FakeRegistry::serve(Exchange& exchange, const std::string& bytes, HeaderLis
   size_t step = fault.drip.count() ? 1 : kStep;
   for (size_t at = 0; at < most; at += step) {
     size_t n = std::min<size_t>(step, most - at);
+    note_served(digest, n);  // first: whoever has read the last byte may ask at once
     exchange.send_raw(std::string_view(body).substr(at, n));
-    note_served(digest, n);
     if (fault.drip.count() && !exchange.pause(fault.drip)) return;
   }
   if (fault.reset_after)
