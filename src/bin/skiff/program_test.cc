@@ -364,8 +364,8 @@ TEST_F(ProgramTest, OnePullThatFailsLeavesTheOthers) {
   sys::Output output = skiff({"pull", "--json", "--concurrency", "1", "refused", "redis"});
   EXPECT_EQ(output.exit.status(), 1);
   EXPECT_EQ(output.err, "skiff: pull refused: no\n");
-  EXPECT_THAT(output.out, HasSubstr("\"reference\": \"refused\""));
-  EXPECT_THAT(output.out, HasSubstr("\"fetched_bytes\": 71400000"));
+  EXPECT_THAT(output.out, HasSubstr("{\"reference\":\"refused\",\"error\":"));
+  EXPECT_THAT(output.out, HasSubstr("\"fetched_bytes\":71400000"));
 }
 
 TEST_F(ProgramTest, CredentialsGoWithTheRequestThatNeedsThem) {

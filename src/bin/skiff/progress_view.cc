@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "bin/skiff/output.h"
 #include "bin/skiff/terminal.h"
 #include "bin/skiff/text.h"
 #include "sys/file.h"
@@ -206,8 +207,7 @@ ProgressView::Style ProgressView::style_for(int fd, bool quiet) {
 
 ProgressView::~ProgressView() {
   auto state = state_.lock();
-  for (ProgressItem& item : state->items) item.finished = true;
-  if (state->drawn > 0) draw(*state, "", true);
+  clear(*state);
 }
 
 size_t ProgressView::add(std::string title) {
@@ -231,6 +231,19 @@ void ProgressView::finish(size_t item, const std::string& line) {
   state->items[item].finished = true;
   if (style_ == Style::kPlain && !line.empty()) write(line + "\n");
   draw(*state, line, true);
+}
+
+void ProgressView::fail(size_t item, std::string_view message) {
+  auto state = state_.lock();
+  state->items[item].finished = true;
+  clear(*state);
+  complain(message);
+  draw(*state, "", true);
+}
+
+void ProgressView::clear(State& state) {
+  if (state.drawn > 0) write(fmt::format("\x1b[{}A\r\x1b[J", state.drawn));
+  state.drawn = 0;
 }
 
 void ProgressView::draw(State& state, const std::string& above, bool force) {

@@ -45,6 +45,8 @@ class ProgressView {
   void update(size_t item, native::Progress progress);
   // The item is shown no longer; `line` stays in its place. Empty: nothing does.
   void finish(size_t item, const std::string& line);
+  // The same, with a complaint on stderr in its place.
+  void fail(size_t item, std::string_view message);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -60,6 +62,7 @@ class ProgressView {
   };
 
   void draw(State& state, const std::string& above, bool force);
+  void clear(State& state);
   void print_changes(const State& state, size_t item, const native::Progress& next);
   void write(const std::string& text);
 

@@ -24,10 +24,11 @@ json::Value to_json(const Lease& lease) {
                               {"resources", std::move(resources)}});
 }
 
-Result<int> remove_leases(const Daemon& daemon, const std::vector<std::string>& ids) {
+Result<int> remove_leases(const Global& global, const Daemon& daemon,
+                          const std::vector<std::string>& ids) {
   for (const std::string& id : ids) {
     SKIFF_TRY(daemon.call<Empty>(kSystemService, "RemoveLease", RemoveLeaseRequest{id}));
-    print_line("removed " + id);
+    if (!global.json) print_line("removed " + id);
   }
   return 0;
 }
@@ -49,7 +50,7 @@ std::string joined(const std::vector<Snapshotter>& snapshotters) {
 
 Result<int> leases(const Global& global, const LeasesOptions& options) {
   Daemon daemon = SKIFF_TRY(Daemon::connect(global));
-  if (!options.remove.empty()) return remove_leases(daemon, options.remove);
+  if (!options.remove.empty()) return remove_leases(global, daemon, options.remove);
   auto response = SKIFF_TRY(daemon.call<ListLeasesResponse>(kSystemService, "ListLeases",
                                                             ListLeasesRequest{options.filters}));
   if (global.json) {

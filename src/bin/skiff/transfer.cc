@@ -8,6 +8,7 @@
 #include "bin/skiff/commands.h"
 #include "bin/skiff/output.h"
 #include "bin/skiff/text.h"
+#include "oci/reference.h"
 #include "sys/file.h"
 
 namespace skiff::cli {
@@ -44,7 +45,8 @@ native::PullRequest make_request(const PullOptions& options, const std::string& 
   return request;
 }
 
-// Several pulls side by side over one connection; says how they ended as each does.
+// Several pulls side by side over one connection; says how they ended as each does. With --json
+// one object a line.
 class Pulls {
  public:
   Pulls(const Daemon& daemon, const Global& global, const PullOptions& options)
@@ -52,7 +54,10 @@ class Pulls {
         global_(global),
         options_(options),
         view_(ProgressView::style_for(STDOUT_FILENO, global.json || options.quiet), STDOUT_FILENO) {
-    for (const std::string& reference : options.references) view_.add(familiar(reference));
+    for (const std::string& reference : options.references) {
+      view_.add(familiar(reference));
+      find_access(reference);
+    }
   }
 
   int run() {
@@ -74,10 +79,18 @@ class Pulls {
     }
   }
 
+  // Each request carries what its own registry needs, and nothing else. A helper is asked once.
+  void find_access(const std::string& reference) {
+    auto parsed = oci::Reference::parse(reference);
+    std::string host = parsed ? parsed->registry() : reference;
+    if (auto known = access_.find(host); known != access_.end()) return;
+    access_.emplace(host, access_for(daemon_.context(), options_.registry, {reference}));
+  }
+
   Result<native::PullResult> pull_one(size_t item) {
     const std::string& reference = options_.references[item];
-    // Each request carries what its own registry needs, and nothing else.
-    auto access = SKIFF_TRY(access_for(daemon_.context(), options_.registry, {reference}));
+    auto parsed = SKIFF_TRY(oci::Reference::parse(reference));
+    native::Access access = SKIFF_TRY(Result<native::Access>(access_.at(parsed.registry())));
     auto result = SKIFF_TRY(pull_image(
         daemon_, make_request(options_, reference, std::move(access)), view_, item));
     if (!options_.trace_file.empty())
@@ -89,16 +102,15 @@ class Pulls {
               std::chrono::nanoseconds took) {
     if (!result) {
       failed_ = true;
-      view_.finish(item, "");
-      complain(result.error().message());
+      view_.fail(item, result.error().message());
       if (global_.json)
-        print_json(json::Value::object(
-            {{"reference", reference}, {"error", result.error().message()}}));
+        print_line(json::dump(json::Value::object(
+            {{"reference", reference}, {"error", result.error().message()}})));
       return;
     }
     bool shown = !global_.json && !options_.quiet;
     view_.finish(item, shown ? describe(familiar(reference), *result, took) : "");
-    if (global_.json) print_json(to_json(reference, *result, took));
+    if (global_.json) print_line(json::dump(to_json(reference, *result, took)));
     if (options_.quiet && !global_.json) print_line(result->image.name);
   }
 
@@ -106,6 +118,7 @@ class Pulls {
   const Global& global_;
   const PullOptions& options_;
   ProgressView view_;
+  std::map<std::string, Result<native::Access>> access_;  // by registry; const once work begins
   std::atomic<size_t> next_ = 0;
   std::atomic<bool> failed_ = false;
 };
