@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "base/error.h"
 
@@ -27,6 +28,21 @@ SplitName split_name(std::string_view clean);
 std::string join_name(std::string_view parent, std::string_view base);
 // Whether `path` is `ancestor` or lies below it.
 bool is_within(std::string_view path, std::string_view ancestor);
+
+// The part of a map or set ordered by clean names that lies below `path`, itself not included.
+template <typename Ordered>
+auto below(Ordered& names, const std::string& path) {
+  struct Range {
+    typename std::conditional_t<std::is_const_v<Ordered>, typename Ordered::const_iterator,
+                                typename Ordered::iterator>
+        first, last;
+    auto begin() const { return first; }
+    auto end() const { return last; }
+  };
+  if (path.empty()) return Range{names.begin(), names.end()};
+  // '0' comes right after '/'.
+  return Range{names.lower_bound(path + '/'), names.lower_bound(path + '0')};
+}
 
 // For messages: control bytes replaced, cut to a line.
 std::string shown(std::string_view name);

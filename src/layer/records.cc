@@ -8,15 +8,16 @@
 namespace skiff::layer {
 
 void StagedLayer::Records::drop(const std::string& path) {
-  auto below = [&](const std::string& other) { return is_within(other, path); };
   // A directory that entries went through before still matters to settle.
-  for (auto& [name, dir] : implicit)
-    if (below(name)) dir.replaced = true;
+  if (auto it = implicit.find(path); it != implicit.end()) it->second.replaced = true;
+  for (auto& [name, dir] : below(implicit, path)) dir.replaced = true;
+  spend_link(path);
   std::vector<std::string> spent;
-  for (const auto& [name, target] : links)
-    if (below(name)) spent.push_back(name);
+  for (const auto& [name, target] : below(links, path)) spent.push_back(name);
   for (const std::string& name : spent) spend_link(name);
-  std::erase_if(whiteouts, below);
+  whiteouts.erase(path);
+  auto range = below(whiteouts, path);
+  whiteouts.erase(range.begin(), range.end());
 }
 
 void StagedLayer::Records::spend_link(std::string_view path) {

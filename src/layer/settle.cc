@@ -203,19 +203,16 @@ class Settler {
   // Hard links still to be made directly in `from`.
   Status rename_links(const std::string& from, const std::string& to, int target) {
     std::vector<std::string> names;
-    std::string below = from + "/";
-    for (auto it = records_.links.lower_bound(below); it != records_.links.end(); ++it) {
-      if (!it->first.starts_with(below)) break;
-      names.push_back(it->first.substr(below.size()));
-    }
+    for (const auto& [path, unused] : below(records_.links, from))
+      names.push_back(path.substr(from.size() + 1));
     for (const std::string& name : names) {
       struct stat st{};
       std::string path = join_name(to, name);
       if (records_.links.contains(path) ||
           fstatat(target, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
         return tangled(fmt::format("\"{}\" and \"{}\" are one through a symlink",
-                                   shown(below + name), shown(path)));
-      auto node = records_.links.extract(below + name);
+                                   shown(join_name(from, name)), shown(path)));
+      auto node = records_.links.extract(join_name(from, name));
       node.key() = std::move(path);
       records_.links.insert(std::move(node));
     }
@@ -255,15 +252,10 @@ class Settler {
 
   void rename_records(const std::string& from, const std::string& to) {
     auto renamed = [&](const std::string& path) { return to + path.substr(from.size()); };
-    // All names at and below `from`: itself, then those that start with it and a slash.
-    auto each = [&](auto& records, auto change) {
-      if (auto it = records.find(from); it != records.end()) change(records.extract(it));
-      std::string below = from + "/";
-      for (auto it = records.lower_bound(below); it != records.end();) {
-        auto here = it++;
-        if (!key_of(*here).starts_with(below)) break;
-        change(records.extract(here));
-      }
+    auto each = [&](auto& records, auto rename) {
+      if (auto it = records.find(from); it != records.end()) rename(records.extract(it));
+      auto range = below(records, from);
+      for (auto it = range.begin(); it != range.end();) rename(records.extract(it++));
     };
     std::vector<std::pair<std::string, ImplicitDir>> dirs;
     each(records_.implicit,
@@ -279,11 +271,6 @@ class Settler {
     std::vector<std::string> whiteouts;
     each(records_.whiteouts, [&](auto node) { whiteouts.push_back(renamed(node.value())); });
     records_.whiteouts.insert(whiteouts.begin(), whiteouts.end());
-  }
-  static const std::string& key_of(const std::string& item) { return item; }
-  template <typename T>
-  static const std::string& key_of(const std::pair<const std::string, T>& item) {
-    return item.first;
   }
 
   // --- hard links into the lowers ---

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <unordered_set>
 
 #include <fcntl.h>
@@ -164,6 +165,12 @@ class Unpacker : private Tree::Watcher {
   static size_t hash_of(std::string_view path) { return std::hash<std::string_view>()(path); }
   bool is_touched(const std::string& path) const { return touched_.contains(hash_of(path)); }
 
+  void forget_times(const std::string& path) {
+    dir_times_.erase(path);
+    auto range = below(dir_times_, path);
+    dir_times_.erase(range.begin(), range.end());
+  }
+
   // Takes away what stands at the place.
   Status remove_existing(Dir& dir, const std::string& base, const std::string& path) {
     struct stat st{};
@@ -173,7 +180,7 @@ class Unpacker : private Tree::Watcher {
     if (S_ISLNK(st.st_mode) || S_ISDIR(st.st_mode)) tree_.forget();
     if (S_ISDIR(st.st_mode)) {
       if (records_ != nullptr) records_->drop(path);
-      std::erase_if(dir_times_, [&](const auto& item) { return is_within(item.first, path); });
+      forget_times(path);
       return sys::remove_tree(proc_path(Place{dir.fd.get(), base}));
     }
     if (records_ != nullptr) records_->whiteouts.erase(path);
@@ -395,10 +402,15 @@ class Unpacker : private Tree::Watcher {
   // Overlay form: the lowers' content of `path` is hidden only now; a directory below it that
   // entries went through before has already taken what the lowers have for it.
   void note_hidden(const std::string& path, bool itself) {
-    for (const auto& [name, dir] : records_->implicit)
-      if (is_within(name, path) && (itself || name != path) && !dir.fresh &&
-          records_->tangle.empty())
+    if (!records_->tangle.empty()) return;
+    auto note = [&](const std::string& name, const ImplicitDir& dir) {
+      if (!dir.fresh)
         records_->tangle = fmt::format("\"{}\" is used and then hidden by a whiteout", shown(name));
+    };
+    if (auto it = records_->implicit.find(path); itself && it != records_->implicit.end())
+      note(path, it->second);
+    for (const auto& [name, dir] : below(records_->implicit, path))
+      if (!name.empty()) note(name, dir);
   }
 
   // Overlay form. What this layer has of that name stays; if it is a directory, alone.
@@ -430,7 +442,7 @@ class Unpacker : private Tree::Watcher {
       return remove_lower_content(fd.get(), path);
     }
     tree_.forget();
-    std::erase_if(dir_times_, [&](const auto& item) { return is_within(item.first, path); });
+    forget_times(path);
     return sys::remove_tree(proc_path(Place{dir, base}));
   }
 
@@ -471,7 +483,7 @@ class Unpacker : private Tree::Watcher {
   uid_t uid_;
   gid_t gid_;
   ApplyStats stats_;
-  std::unordered_map<std::string, Times> dir_times_;
+  std::map<std::string, Times> dir_times_;
   std::unordered_set<size_t>
       touched_;  // mounted form: hashes of this layer's paths and their parents
 };

@@ -196,9 +196,25 @@ Result<const Entry*> Reader::next() {
 }
 
 Status Reader::make_entry(const Block& block, uint64_t size, Extension& extension) {
-  entry_.xattrs.clear();
-  entry_.sparse = false;
-  entry_.atime.reset();
+  SKIFF_TRY(set_names(block, extension));
+  auto type = type_of(block.bytes[kType]);
+  if (!type)
+    return malformed("\"{}\": unsupported entry type {:#04x}", shown(entry_.name),
+                     static_cast<unsigned char>(block.bytes[kType]));
+  entry_.type = *type;
+  if (block.bytes[kType] == '\0' && entry_.name.ends_with('/')) entry_.type = EntryType::kDirectory;
+  SKIFF_TRY(set_numbers(block, extension));
+  SKIFF_TRY(set_times(block, extension));
+  SKIFF_TRY(set_xattrs(extension));
+  SKIFF_TRY(set_content(block, size, extension));
+  return check_names();
+}
+
+std::unexpected<Error> Reader::bad(std::string_view what) const {
+  return malformed("\"{}\": bad {}", shown(entry_.name), what);
+}
+
+Status Reader::set_names(const Block& block, Extension& extension) {
   entry_.link_name.assign(block.text(kLinkName));
   entry_.name.assign(block.text(kName));
   if (std::string_view prefix = block.text(kPrefix); block.posix() && !prefix.empty())
@@ -207,17 +223,10 @@ Status Reader::make_entry(const Block& block, uint64_t size, Extension& extensio
   if (auto* link = extension.find("linkpath")) entry_.link_name = *link;
   if (extension.gnu_name) entry_.name = std::move(*extension.gnu_name);
   if (extension.gnu_link) entry_.link_name = std::move(*extension.gnu_link);
+  return ok();
+}
 
-  auto type = type_of(block.bytes[kType]);
-  if (!type)
-    return malformed("\"{}\": unsupported entry type {:#04x}", shown(entry_.name),
-                     static_cast<unsigned char>(block.bytes[kType]));
-  entry_.type = *type;
-  if (block.bytes[kType] == '\0' && entry_.name.ends_with('/')) entry_.type = EntryType::kDirectory;
-
-  auto bad = [&](std::string_view what) {
-    return malformed("\"{}\": bad {}", shown(entry_.name), what);
-  };
+Status Reader::set_numbers(const Block& block, const Extension& extension) {
   auto number = [&](Field field, std::string_view key, uint64_t max) -> std::optional<uint64_t> {
     if (auto* text = key.empty() ? nullptr : extension.find(key)) {
       auto value = parse_decimal(*text);
@@ -228,72 +237,78 @@ Status Reader::make_entry(const Block& block, uint64_t size, Extension& extensio
     return static_cast<uint64_t>(*value);
   };
   auto mode = number(kMode, "", INT64_MAX);
-  if (!mode) return bad("mode");
-  entry_.mode = static_cast<uint32_t>(*mode & 07777);
   auto uid = number(kUid, "uid", kMaxId);
-  if (!uid) return bad("uid");
-  entry_.uid = static_cast<uint32_t>(*uid);
   auto gid = number(kGid, "gid", kMaxId);
-  if (!gid) return bad("gid");
+  if (!mode || !uid || !gid) return bad(!mode ? "mode" : !uid ? "uid" : "gid");
+  entry_.mode = static_cast<uint32_t>(*mode & 07777);
+  entry_.uid = static_cast<uint32_t>(*uid);
   entry_.gid = static_cast<uint32_t>(*gid);
+  entry_.dev_major = entry_.dev_minor = 0;
+  if (entry_.type != EntryType::kCharDevice && entry_.type != EntryType::kBlockDevice) return ok();
+  auto dev_major = number(kDevMajor, "SCHILY.devmajor", 0xfff);
+  auto dev_minor = number(kDevMinor, "SCHILY.devminor", 0xfffff);
+  if (!dev_major || !dev_minor) return bad("device number");
+  entry_.dev_major = static_cast<uint32_t>(*dev_major);
+  entry_.dev_minor = static_cast<uint32_t>(*dev_minor);
+  return ok();
+}
 
-  if (auto* text = extension.find("mtime")) {
-    auto time = parse_pax_time(*text);
-    if (!time) return bad("mtime");
-    entry_.mtime = *time;
-  } else {
-    auto seconds = parse_number(block.raw(kMtime));
-    if (!seconds) return bad("mtime");
-    entry_.mtime = {*seconds, 0};
-  }
+Status Reader::set_times(const Block& block, const Extension& extension) {
+  std::optional<Time> mtime;
+  if (auto* text = extension.find("mtime"))
+    mtime = parse_pax_time(*text);
+  else if (auto seconds = parse_number(block.raw(kMtime)))
+    mtime = Time{*seconds, 0};
+  if (!mtime) return bad("mtime");
+  entry_.mtime = *mtime;
+  entry_.atime.reset();
   if (auto* text = extension.find("atime")) {
     entry_.atime = parse_pax_time(*text);
     if (!entry_.atime) return bad("atime");
   }
+  return ok();
+}
 
-  entry_.dev_major = entry_.dev_minor = 0;
-  if (entry_.type == EntryType::kCharDevice || entry_.type == EntryType::kBlockDevice) {
-    auto dev_major = number(kDevMajor, "SCHILY.devmajor", 0xfff);
-    auto dev_minor = number(kDevMinor, "SCHILY.devminor", 0xfffff);
-    if (!dev_major || !dev_minor) return bad("device number");
-    entry_.dev_major = static_cast<uint32_t>(*dev_major);
-    entry_.dev_minor = static_cast<uint32_t>(*dev_minor);
-  }
-
-  for (auto* records : {&globals_, &extension.local}) {
+Status Reader::set_xattrs(const Extension& extension) {
+  entry_.xattrs.clear();
+  for (auto* records : {extension.globals, &extension.local}) {
     for (const auto& [key, value] : *records) {
+      std::optional<std::string> name, bytes;
       if (key.starts_with(kSchilyXattr)) {
-        add_xattr(entry_.xattrs, key.substr(kSchilyXattr.size()), value);
+        name = key.substr(kSchilyXattr.size());
+        bytes = value;
       } else if (key.starts_with(kLibarchiveXattr)) {
-        auto name = decode_percent(std::string_view(key).substr(kLibarchiveXattr.size()));
-        auto bytes = decode_base64(value);
-        if (!name || !bytes) return bad("extended attribute");
-        add_xattr(entry_.xattrs, std::move(*name), std::move(*bytes));
+        name = decode_percent(std::string_view(key).substr(kLibarchiveXattr.size()));
+        bytes = decode_base64(value);
+      } else {
+        continue;
       }
+      if (!name || !bytes || name->empty() || name->find('\0') != std::string::npos)
+        return bad("extended attribute");
+      add_xattr(entry_.xattrs, std::move(*name), std::move(*bytes));
+      if (entry_.xattrs.size() > limits_.xattrs)
+        return fail(Code::kResourceExhausted, "tar: \"{}\" has more than {} extended attributes",
+                    shown(entry_.name), limits_.xattrs);
     }
   }
-  for (const Xattr& xattr : entry_.xattrs)
-    if (xattr.name.empty() || xattr.name.find('\0') != std::string::npos)
-      return bad("extended attribute");
+  return ok();
+}
 
-  // Only files have content, whatever the size field of the others says.
-  uint64_t stored = 0;
-  entry_.size = 0;
-  if (entry_.type == EntryType::kFile) {
-    stored = size;
-    if (auto* text = extension.find("size")) {
-      auto value = parse_decimal(*text);
-      if (!value || *value > INT64_MAX) return bad("size");
-      stored = *value;
-    }
-    entry_.size = stored;
+// Only files have content, whatever the size field of the others says.
+Status Reader::set_content(const Block& block, uint64_t size, Extension& extension) {
+  uint64_t stored = entry_.type == EntryType::kFile ? size : 0;
+  if (auto* text = extension.find("size"); text != nullptr && entry_.type == EntryType::kFile) {
+    auto value = parse_decimal(*text);
+    if (!value || *value > INT64_MAX) return bad("size");
+    stored = *value;
   }
   if (stored > limits_.total_bytes - total_bytes_)
     return fail(Code::kResourceExhausted,
                 "tar: with \"{}\" its content is over the limit of {} bytes", shown(entry_.name),
                 limits_.total_bytes);
   total_bytes_ += stored;
-  stored_left_ = stored;
+  entry_.size = stored_left_ = stored;
+  entry_.sparse = false;
   padding_ = padding_of(stored);
   regions_.clear();
   region_ = 0;
@@ -302,15 +317,17 @@ Status Reader::make_entry(const Block& block, uint64_t size, Extension& extensio
   if (entry_.size > limits_.file_bytes)
     return fail(Code::kResourceExhausted, "tar: \"{}\" of {} bytes is over the limit of {}",
                 shown(entry_.name), entry_.size, limits_.file_bytes);
+  return ok();
+}
 
+Status Reader::check_names() {
   if (entry_.name.empty()) return malformed("an entry without a name");
   if (entry_.name.size() > limits_.name_bytes || entry_.link_name.size() > limits_.name_bytes)
     return fail(Code::kResourceExhausted,
                 "tar: the name \"{}...\" or its link is over the limit of {} bytes",
                 shown(entry_.name), limits_.name_bytes);
-  if (entry_.name.find('\0') != std::string::npos ||
-      entry_.link_name.find('\0') != std::string::npos)
-    return bad("name: it holds a NUL byte");
+  auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
+  if (has_nul(entry_.name) || has_nul(entry_.link_name)) return bad("name: it holds a NUL byte");
   bool is_link = entry_.type == EntryType::kHardLink || entry_.type == EntryType::kSymlink;
   if (is_link && entry_.link_name.empty()) return bad("link: it has no target");
   if (!is_link) entry_.link_name.clear();

@@ -36,6 +36,7 @@ struct ReaderLimits {
   size_t name_bytes = 64 << 10;              // a name or link; PATH_MAX is for who applies it
   size_t header_bytes = 2 << 20;             // one extended header (xattrs included)
   size_t sparse_pieces = 1 << 20;            // data regions of one sparse file
+  size_t xattrs = 1000;                      // of one entry
 };
 
 // A run of a file's content. Offsets grow; what no piece covers is a hole.
@@ -76,6 +77,13 @@ class Reader {
   Result<bool> read_extension(const Block& block, uint64_t size, Extension& extension);
   Status read_pax(uint64_t size, bool global, Extension& extension);
   Status make_entry(const Block& block, uint64_t size, Extension& extension);
+  Status set_names(const Block& block, Extension& extension);
+  Status set_numbers(const Block& block, const Extension& extension);
+  Status set_times(const Block& block, const Extension& extension);
+  Status set_xattrs(const Extension& extension);
+  Status set_content(const Block& block, uint64_t size, Extension& extension);
+  Status check_names();
+  std::unexpected<Error> bad(std::string_view what) const;
   Status set_sparse(const Block& block, uint64_t stored, Extension& extension);
   Status read_old_gnu_sparse(const Block& block);
   Status read_pax_sparse_map();

@@ -409,6 +409,7 @@ TEST(Tar, LimitsHold) {
   EXPECT_EQ(code(three, {.file_bytes = 2}), Code::kResourceExhausted);
   EXPECT_EQ(code(RawHeader("p", 'x', 1 << 30).bytes(), {}), Code::kResourceExhausted);
   EXPECT_EQ(code(RawHeader("p", 'L', 1 << 30).bytes(), {}), Code::kResourceExhausted);
+  EXPECT_EQ(code(write_archive({everything()[1]}), {.xattrs = 1}), Code::kResourceExhausted);
   std::string globals;
   for (int i = 0; i < 40; ++i)
     globals += pax('g', {{fmt::format("key{}", i), std::string(1000, 'v')}});
