@@ -49,7 +49,8 @@ Result<runtime::SpecMount> spec_mount(const Mount& mount) {
 // What a container in the host's network needs to find names as the host does.
 void add_host_files(std::vector<runtime::SpecMount>& mounts) {
   for (const char* file : {"/etc/resolv.conf", "/etc/hosts"}) {
-    bool given = std::ranges::any_of(mounts, [&](const auto& mount) { return mount.target == file; });
+    bool given =
+        std::ranges::any_of(mounts, [&](const auto& mount) { return mount.target == file; });
     if (!given && sys::path_exists(file))
       mounts.push_back({"bind", file, file, {"rbind", "ro", "nosuid", "nodev", "noexec"}});
   }

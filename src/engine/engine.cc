@@ -94,9 +94,9 @@ Status LocalEngine::update_row(const ContainerPtr& container, const CrashPoint& 
                             });
 }
 
-// The row comes first, with the phase kCreating: it is the intent that recovery undoes, and it holds
-// the snapshot against garbage collection from its first moment on. It may ride, since a power loss
-// takes what it stands for along with it.
+// The row comes first, with the phase kCreating: it is the intent that recovery undoes, and it
+// holds the snapshot against garbage collection from its first moment on. It may ride, since a
+// power loss takes what it stands for along with it.
 Result<std::vector<snapshot::Mount>> LocalEngine::make_root(const Context& context,
                                                             const ContainerPtr& container) {
   Record record = container->state.lock()->record;
@@ -151,7 +151,8 @@ Result<ContainerInfo> LocalEngine::run(const Context& context, const ContainerSp
   if (!made || (info.phase == Phase::kExited && spec.auto_remove)) {
     if (info.exit) remember(container, *info.exit);
     if (auto gone = discard(container); !gone)
-      log::warning("container not wholly removed", {{"id", container->id}, {"error", gone.error()}});
+      log::warning("container not wholly removed",
+                   {{"id", container->id}, {"error", gone.error()}});
   }
   if (!made) return std::unexpected(std::move(made).error());
   return info;
@@ -218,30 +219,31 @@ Status LocalEngine::launch(const Context& context, const ContainerPtr& container
   auto pid = create_process(context, container, *shim, mounts, std::move(stdio), size);
   auto failure = pid ? std::nullopt : command_failure(pid.error());
   if (!pid && !failure) return std::unexpected(std::move(pid).error());
-  uint64_t run = 0;
-  {
-    auto state = container->state.lock();
-    Record& record = state->record;
-    record.started = metadata::now();
-    record.exit.reset();
-    run = ++state->run;
-    if (pid) {
-      record.phase = Phase::kRunning;
-      record.pid = static_cast<int>(*pid);
-      state->shim = shim;
-    } else {
-      record.phase = Phase::kExited;
-      record.exit = {.code = *failure, .time = record.started, .error = pid.error().message()};
+  if (!pid) {
+    ExitStatus exit{.code = *failure, .time = metadata::now(), .error = pid.error().message()};
+    {
+      auto state = container->state.lock();
+      state->record.started = exit.time;
+      state->record.phase = Phase::kExited;
+      state->record.exit = exit;
     }
-  }
-  if (pid) {
-    watch(container, shim, run);
-  } else {
     shim.reset();
     if (auto cleared = clear_run(container); !cleared)
       log::warning("run not wholly cleared", {{"id", container->id}, {"error", cleared.error()}});
-    tell(container, *container->state.lock()->record.exit);
+    tell(container, exit);
+    return ok();
   }
+  uint64_t run = 0;
+  {
+    auto state = container->state.lock();
+    state->record.started = metadata::now();
+    state->record.phase = Phase::kRunning;
+    state->record.pid = static_cast<int>(*pid);
+    state->record.exit.reset();
+    state->shim = shim;
+    run = ++state->run;
+  }
+  watch(container, shim, run);
   return ok();
 }
 

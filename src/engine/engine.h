@@ -43,7 +43,7 @@ struct Mount {
   std::string source;  // on the host, absolute; not for tmpfs
   std::string target;  // in the container, absolute
   bool read_only = false;
-  bool create_source = false;  // a missing bind source becomes a folder, as with Docker's -v
+  bool create_source = false;        // a missing bind source becomes a folder, as with Docker's -v
   std::vector<std::string> options;  // further mount options ("rshared", "size=64m")
 
   friend bool operator==(const Mount&, const Mount&) = default;
@@ -87,8 +87,9 @@ struct ContainerSpec {
   bool auto_remove = false;
 };
 
-// The process's ends; an absent one is /dev/null. They are the engine's from the call on. With a terminal `in` and `out` are the two sides
-// of the caller's terminal or pipes and the shim copies between them and the pty; `err` is unused.
+// The process's ends; an absent one is /dev/null. They are the engine's from the call on. With a
+// terminal `in` and `out` are the two sides of the caller's terminal or pipes and the shim copies
+// between them and the pty; `err` is unused.
 struct Stdio {
   sys::UniqueFd in, out, err;
 };
@@ -122,10 +123,10 @@ struct ExitStatus {
 struct ContainerInfo {
   std::string id;
   std::string name;
-  std::string image;         // as it was asked for, in canonical form
-  Digest image_digest;       // of its manifest
+  std::string image;    // as it was asked for, in canonical form
+  Digest image_digest;  // of its manifest
   std::string snapshotter;
-  std::string runtime;       // "runc", "crun", or a path
+  std::string runtime;  // "runc", "crun", or a path
   std::vector<std::string> arguments;
   Labels labels;
   bool tty = false;
@@ -145,13 +146,16 @@ class Engine {
     // By name; the first is the default. Not owned.
     std::vector<snapshot::Snapshotter*> snapshotters;
     std::string cgroup_parent = "/skiff";
+    // Called when a container's snapshot was removed: its files are to be swept. Must not block.
+    std::function<void()> files_left;
   };
   static Result<std::unique_ptr<Engine>> create(Parts parts);
   // Running containers go on. Ends its threads; no call may be under way.
   virtual ~Engine() = default;
 
   // The container and its root file system, durable when this returns. NotFound for the image (it
-  // must be unpacked: pull first), AlreadyExists for the name or id, InvalidArgument names the field.
+  // must be unpacked: pull first), AlreadyExists for the name or id, InvalidArgument names the
+  // field.
   virtual Result<ContainerInfo> create_container(const Context& context,
                                                  const ContainerSpec& spec) = 0;
   // Returns once the process runs. When the command cannot be run this is no Error: the phase is

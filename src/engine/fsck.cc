@@ -49,8 +49,9 @@ void check_containers(const Known& known, std::vector<Finding>& findings) {
     else if (known.rootless.contains(key))
       findings.push_back({"container-snapshot-missing", key, "its root file system has no row"});
     if (record.phase == Phase::kRunning && ::kill(record.pid, 0) != 0)
-      findings.push_back({"container-lost", key,
-                          fmt::format("it is said to run, but there is no process {}", record.pid)});
+      findings.push_back(
+          {"container-lost", key,
+           fmt::format("it is said to run, but there is no process {}", record.pid)});
   }
 }
 
@@ -68,7 +69,8 @@ Status check_bundles(const FsckParts& parts, const Known& known, std::vector<Fin
       if (runs(known, ns + "/" + id)) {
         roots.insert(bundle.rootfs());
       } else {
-        findings.push_back({"bundle-stray", bundle.folder().string(), "no running container has it"});
+        findings.push_back(
+            {"bundle-stray", bundle.folder().string(), "no running container has it"});
       }
     }
   }
@@ -84,8 +86,9 @@ Status check_mounts(const FsckParts& parts, const std::set<sys::Path>& roots,
       });
       // The folder itself may well be a mount of the administrator's.
       if (!is_root && sys::Path(mount.target) != folder)
-        findings.push_back({"mount-stray", mount.target,
-                            fmt::format("a mount of {} that no running container has", mount.type)});
+        findings.push_back(
+            {"mount-stray", mount.target,
+             fmt::format("a mount of {} that no running container has", mount.type)});
     }
   return ok();
 }
@@ -100,11 +103,14 @@ Status check_cgroups(const FsckParts& parts, const Known& known, std::vector<Fin
     auto names = sys::list_dir(folder);
     for (const std::string& name : names.value_or(std::vector<std::string>())) {
       auto st = sys::stat_path(folder / name);
-      if (st && S_ISDIR(st->st_mode) && !running.contains(name)) strays.insert(name);
+      // Names with an underscore in front are no container's (the shims').
+      if (st && S_ISDIR(st->st_mode) && !name.starts_with('_') && !running.contains(name))
+        strays.insert(name);
     }
   }
   for (const std::string& name : strays)
-    findings.push_back({"cgroup-stray", parts.cgroup_parent + "/" + name, "no running container has it"});
+    findings.push_back(
+        {"cgroup-stray", parts.cgroup_parent + "/" + name, "no running container has it"});
   return ok();
 }
 

@@ -1,7 +1,7 @@
 // How a run ends, who is told, and what is cleared away.
 #include <algorithm>
-#include <csignal>
 #include <condition_variable>
+#include <csignal>
 
 #include "base/log.h"
 #include "engine/local_engine.h"
@@ -35,21 +35,21 @@ Result<ContainerPtr> LocalEngine::find(const Context& context, const std::string
   return container;
 }
 
-// --- the exit -------------------------------------------------------------------------------------
+// --- the exit
+// -------------------------------------------------------------------------------------
 void LocalEngine::watch(const ContainerPtr& container, const std::shared_ptr<runtime::Shim>& shim,
                         uint64_t run) {
-  shim->when_exited({.id = container->id},
-                    [gate = gate_, container, run](Result<runtime::ExitStatus> exit) {
-    auto engine = gate->lock();
-    if (*engine == nullptr) return;
-    LocalEngine* self = *engine;
-    Status submitted = self->workers_.submit([self, container, run, exit = std::move(exit)] {
-      self->settle(container, run, exit);
-    });
-    if (!submitted)
-      log::error("exit not handled; the next start of the daemon will",
-                 {{"id", container->id}, {"error", submitted.error()}});
-  });
+  shim->when_exited(
+      {.id = container->id}, [gate = gate_, container, run](Result<runtime::ExitStatus> exit) {
+        auto engine = gate->lock();
+        if (*engine == nullptr) return;
+        LocalEngine* self = *engine;
+        Status submitted = self->workers_.submit(
+            [self, container, run, exit = std::move(exit)] { self->settle(container, run, exit); });
+        if (!submitted)
+          log::error("exit not handled; the next start of the daemon will",
+                     {{"id", container->id}, {"error", submitted.error()}});
+      });
 }
 
 void LocalEngine::settle(const ContainerPtr& container, uint64_t run,
@@ -80,8 +80,10 @@ void LocalEngine::finish(const ContainerPtr& container, ExitStatus exit) {
     state->record.exit = exit;
     auto_remove = state->record.spec.auto_remove;
   }
-  log::info("container exited",
-            {{"id", container->id}, {"code", exit.code}, {"oom", exit.oom_killed}, {"error", exit.error}});
+  log::info("container exited", {{"id", container->id},
+                                 {"code", exit.code},
+                                 {"oom", exit.oom_killed},
+                                 {"error", exit.error}});
   Status done = ok();
   if (auto_remove) {
     remember(container, exit);
@@ -149,9 +151,9 @@ Result<ExitStatus> LocalEngine::wait(const Context& context, const std::string& 
   });
   auto exit = answer->exit.lock();
   auto told = [&] { return exit->has_value(); };
-  bool in_time = context.deadline()
-                     ? exit.wait_until(answer->told, context.stop_token(), *context.deadline(), told)
-                     : exit.wait(answer->told, context.stop_token(), told);
+  bool in_time = context.deadline() ? exit.wait_until(answer->told, context.stop_token(),
+                                                      *context.deadline(), told)
+                                    : exit.wait(answer->told, context.stop_token(), told);
   if (in_time) return **exit;
   exit.unlock();
   cancel();
@@ -159,7 +161,8 @@ Result<ExitStatus> LocalEngine::wait(const Context& context, const std::string& 
   return fail(Code::kDeadlineExceeded, "container {} still runs", id);
 }
 
-// --- while it runs --------------------------------------------------------------------------------
+// --- while it runs
+// --------------------------------------------------------------------------------
 Result<LocalEngine::Running> LocalEngine::running(const Context& context, const std::string& id) {
   ContainerPtr container = SKIFF_TRY(find(context, id));
   auto look = [&] {
@@ -212,7 +215,8 @@ Result<std::vector<ContainerInfo>> LocalEngine::list(const Context& context, boo
   return found;
 }
 
-// --- the end --------------------------------------------------------------------------------------
+// --- the end
+// --------------------------------------------------------------------------------------
 Status LocalEngine::clear_run(const ContainerPtr& container) {
   // Not the request's context: this must be done though its caller has gone.
   Context context = container->context().with_timeout(kCleanUpTime);
@@ -242,12 +246,14 @@ Status LocalEngine::discard(const ContainerPtr& container) {
   // From here on recovery removes it, too. A row that was never written is no error.
   SKIFF_TRY(missing_is_fine(update_row(container, kRemoving, Durability::kRides)));
   SKIFF_TRY(clear_run(container));
-  if (auto driver = snapshotter(name)) SKIFF_TRY(missing_is_fine((*driver)->remove(context, container->id)));
-  SKIFF_TRY(missing_is_fine(parts_.store.write(
-      context, kRemove, Durability::kRides, [&](metadata::Transaction& txn) {
+  if (auto driver = snapshotter(name))
+    SKIFF_TRY(missing_is_fine((*driver)->remove(context, container->id)));
+  SKIFF_TRY(missing_is_fine(
+      parts_.store.write(context, kRemove, Durability::kRides, [&](metadata::Transaction& txn) {
         return metadata::containers::remove(txn, container->name_space, container->id);
       })));
   registry_.remove(container);
+  if (parts_.files_left) parts_.files_left();
   return ok();
 }
 
@@ -264,7 +270,8 @@ Status LocalEngine::remove(const Context& context, const std::string& id, bool f
   auto phase = [&] { return container->state.lock()->record.phase; };
   if (phase() == Phase::kRunning) {
     if (!force)
-      return fail(Code::kFailedPrecondition, "container {} is running; stop it first, or use force", id);
+      return fail(Code::kFailedPrecondition, "container {} is running; stop it first, or use force",
+                  id);
     SKIFF_TRY(kill_and_wait(context.with_timeout(kCleanUpTime), container));
   }
   auto held = locks_.lock(container->key());

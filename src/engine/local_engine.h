@@ -57,7 +57,8 @@ class LocalEngine final : public Engine {
   Result<snapshot::Snapshotter*> snapshotter(const std::string& name) const;
   // A container that is being made: in the registry, not yet in the store.
   Result<ContainerPtr> draft(const Context& context, const ContainerSpec& spec);
-  Result<std::vector<snapshot::Mount>> make_root(const Context& context, const ContainerPtr& container);
+  Result<std::vector<snapshot::Mount>> make_root(const Context& context,
+                                                 const ContainerPtr& container);
   // Mounts the root and starts the process; the container's phase is then kRunning, or kExited when
   // its command cannot be run. On an error what it did is undone.
   Status launch(const Context& context, const ContainerPtr& container,
@@ -73,7 +74,8 @@ class LocalEngine final : public Engine {
   // By anything that names it; not those that are still being made.
   Result<ContainerPtr> find(const Context& context, const std::string& reference);
   Result<Running> running(const Context& context, const std::string& id);
-  void watch(const ContainerPtr& container, const std::shared_ptr<runtime::Shim>& shim, uint64_t run);
+  void watch(const ContainerPtr& container, const std::shared_ptr<runtime::Shim>& shim,
+             uint64_t run);
   void settle(const ContainerPtr& container, uint64_t run, Result<runtime::ExitStatus> exit);
   // The run is over: tells everybody, and clears away what belonged to it. Operation lock held.
   void finish(const ContainerPtr& container, ExitStatus exit);

@@ -13,55 +13,93 @@ constexpr std::pair<Phase, std::string_view> kPhases[] = {{Phase::kCreating, "cr
                                                           {Phase::kExited, "exited"},
                                                           {Phase::kRemoving, "removing"}};
 
-// --- every stored field, once; a Saver or a Loader goes over them ---------------------------------
-template <class V> void fields(V& v, Mount& m) {
-  v("type", m.type); v("source", m.source); v("target", m.target); v("read_only", m.read_only);
-  v("create_source", m.create_source); v("options", m.options);
+// --- every stored field, once; a Saver or a Loader goes over them
+// ---------------------------------
+template <class V>
+void fields(V& v, Mount& m) {
+  v("type", m.type);
+  v("source", m.source);
+  v("target", m.target);
+  v("read_only", m.read_only);
+  v("create_source", m.create_source);
+  v("options", m.options);
 }
 
-template <class V> void fields(V& v, ContainerSpec& s) {
-  v("image", s.image); v("entrypoint", s.entrypoint); v("command", s.command); v("env", s.env);
-  v("working_dir", s.working_dir); v("user", s.user); v("additional_groups", s.additional_groups);
-  v("hostname", s.hostname); v("tty", s.tty); v("open_stdin", s.open_stdin);
-  v("read_only", s.read_only); v("privileged", s.privileged); v("network", s.network);
-  v("mounts", s.mounts); v("cap_add", s.cap_add); v("cap_drop", s.cap_drop);
-  v("memory_bytes", s.memory_bytes); v("cpus", s.cpus); v("pids_limit", s.pids_limit);
-  v("sysctls", s.sysctls); v("runtime", s.runtime); v("auto_remove", s.auto_remove);
+template <class V>
+void fields(V& v, ContainerSpec& s) {
+  v("image", s.image);
+  v("entrypoint", s.entrypoint);
+  v("command", s.command);
+  v("env", s.env);
+  v("working_dir", s.working_dir);
+  v("user", s.user);
+  v("additional_groups", s.additional_groups);
+  v("hostname", s.hostname);
+  v("tty", s.tty);
+  v("open_stdin", s.open_stdin);
+  v("read_only", s.read_only);
+  v("privileged", s.privileged);
+  v("network", s.network);
+  v("mounts", s.mounts);
+  v("cap_add", s.cap_add);
+  v("cap_drop", s.cap_drop);
+  v("memory_bytes", s.memory_bytes);
+  v("cpus", s.cpus);
+  v("pids_limit", s.pids_limit);
+  v("sysctls", s.sysctls);
+  v("runtime", s.runtime);
+  v("auto_remove", s.auto_remove);
 }
 
 // What a container is made from: never changes.
 struct Origin {
   Record& record;
 };
-template <class V> void fields(V& v, Origin& o) {
-  v("spec", o.record.spec); v("image_digest", o.record.image_digest);
-  v("chain_id", o.record.chain_id); v("runtime", o.record.runtime);
-  v("runtime_program", o.record.runtime_program); v("arguments", o.record.arguments);
-  v("env", o.record.env); v("working_dir", o.record.working_dir); v("user", o.record.user);
+template <class V>
+void fields(V& v, Origin& o) {
+  v("spec", o.record.spec);
+  v("image_digest", o.record.image_digest);
+  v("chain_id", o.record.chain_id);
+  v("runtime", o.record.runtime);
+  v("runtime_program", o.record.runtime_program);
+  v("arguments", o.record.arguments);
+  v("env", o.record.env);
+  v("working_dir", o.record.working_dir);
+  v("user", o.record.user);
 }
 
-template <class V> void fields(V& v, ExitStatus& e) {
-  v("code", e.code); v("oom_killed", e.oom_killed); v("time", e.time); v("error", e.error);
+template <class V>
+void fields(V& v, ExitStatus& e) {
+  v("code", e.code);
+  v("oom_killed", e.oom_killed);
+  v("time", e.time);
+  v("error", e.error);
 }
 
 struct State {
   Record& record;
 };
-template <class V> void fields(V& v, State& s) {
-  v("phase", s.record.phase); v("pid", s.record.pid); v("started", s.record.started);
+template <class V>
+void fields(V& v, State& s) {
+  v("phase", s.record.phase);
+  v("pid", s.record.pid);
+  v("started", s.record.started);
   v("exit", s.record.exit);
 }
 
-// --- to JSON; defaults are left out ---------------------------------------------------------------
+// --- to JSON; defaults are left out
+// ---------------------------------------------------------------
 struct Saver {
   json::Value out = json::Value::object();
 
-  template <class T> void operator()(std::string_view key, T& field) {
+  template <class T>
+  void operator()(std::string_view key, T& field) {
     if (!(field == T{})) out.set(key, save(field));
   }
   void operator()(std::string_view key, ContainerSpec& spec) { out.set(key, save(spec)); }
 
-  template <class T> static json::Value save(T& field) {
+  template <class T>
+  static json::Value save(T& field) {
     if constexpr (std::is_enum_v<T>) {
       return static_cast<int>(field);
     } else if constexpr (requires(Saver& v) { fields(v, field); }) {
@@ -72,8 +110,12 @@ struct Saver {
       return json::Value(field);
     }
   }
-  template <class T> static json::Value save(std::optional<T>& field) { return save(*field); }
-  template <class T> static json::Value save(std::vector<T>& field) {
+  template <class T>
+  static json::Value save(std::optional<T>& field) {
+    return save(*field);
+  }
+  template <class T>
+  static json::Value save(std::vector<T>& field) {
     json::Value list = json::Value::array();
     for (T& element : field) list.push_back(save(element));
     return list;
@@ -86,24 +128,28 @@ struct Saver {
   static json::Value save(Digest& field) { return field.str(); }
 };
 
-// --- from JSON ------------------------------------------------------------------------------------
+// --- from JSON
+// ------------------------------------------------------------------------------------
 struct Loader {
   const json::Value& in;
   Status status = ok();
 
-  template <class T> void operator()(std::string_view key, T& field) {
+  template <class T>
+  void operator()(std::string_view key, T& field) {
     const json::Value* value = in.find(key);
     if (value == nullptr || !status) return;
     status = load(*value, field);
     if (!status) status = std::unexpected(std::move(status).error().wrap(key));
   }
 
-  template <class T, class From> static Status take(Result<From> from, T& field) {
+  template <class T, class From>
+  static Status take(Result<From> from, T& field) {
     if (!from) return std::unexpected(std::move(from).error());
     field = static_cast<T>(*std::move(from));
     return ok();
   }
-  template <class T> static Status load(const json::Value& value, T& field) {
+  template <class T>
+  static Status load(const json::Value& value, T& field) {
     if constexpr (std::is_same_v<T, bool>) {
       return take(value.as_bool(), field);
     } else if constexpr (std::is_same_v<T, uint64_t>) {
@@ -120,10 +166,12 @@ struct Loader {
       return inner.status;
     }
   }
-  template <class T> static Status load(const json::Value& value, std::optional<T>& field) {
+  template <class T>
+  static Status load(const json::Value& value, std::optional<T>& field) {
     return load(value, field.emplace());
   }
-  template <class T> static Status load(const json::Value& value, std::vector<T>& field) {
+  template <class T>
+  static Status load(const json::Value& value, std::vector<T>& field) {
     for (const json::Value& element : *SKIFF_TRY(value.as_array()))
       SKIFF_TRY(load(element, field.emplace_back()));
     return ok();
@@ -138,9 +186,13 @@ struct Loader {
   }
 };
 
-template <class T> std::string save_text(T part) { return json::dump(Saver::save(part)); }
+template <class T>
+std::string save_text(T part) {
+  return json::dump(Saver::save(part));
+}
 
-template <class T> Status load_text(const std::string& text, T part) {
+template <class T>
+Status load_text(const std::string& text, T part) {
   json::Value value = SKIFF_TRY(json::parse(text));
   return Loader::load(value, part);
 }
@@ -172,8 +224,11 @@ Result<Record> from_row(const std::string& name_space, const metadata::Container
   Status loaded = load_text(row.spec, Origin{record});
   if (loaded) loaded = load_text(row.state, State{record});
   if (!loaded)
-    return std::unexpected(std::move(loaded).error().with_code(Code::kDataLoss).wrap(
-        fmt::format("container {} in namespace {}", row.id, name_space)));
+    return std::unexpected(
+        std::move(loaded)
+            .error()
+            .with_code(Code::kDataLoss)
+            .wrap(fmt::format("container {} in namespace {}", row.id, name_space)));
   record.spec.id = row.id;
   record.spec.name = row.name;
   record.spec.snapshotter = row.snapshotter;

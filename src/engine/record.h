@@ -14,8 +14,8 @@ struct Record {
   // What the image and the host made of it.
   std::string image;  // its stored name
   Digest image_digest;
-  Digest chain_id;               // empty: an image without layers
-  std::string runtime;           // name, for people
+  Digest chain_id;      // empty: an image without layers
+  std::string runtime;  // name, for people
   std::string runtime_program;
   std::vector<std::string> arguments, env;
   std::string working_dir, user;

@@ -52,7 +52,8 @@ void LocalEngine::take_up(Record record) {
   if (unwanted) {
     in_background(container, [this, container] {
       if (auto gone = discard(container); !gone)
-        log::warning("container not wholly removed", {{"id", container->id}, {"error", gone.error()}});
+        log::warning("container not wholly removed",
+                     {{"id", container->id}, {"error", gone.error()}});
     });
   } else if (phase == Phase::kRunning) {
     in_background(container, [this, container] { adopt(container); });

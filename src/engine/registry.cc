@@ -27,7 +27,8 @@ Result<ContainerPtr> Registry::find(const std::string& name_space, const std::st
   auto spaces = names_.lock();
   const Names& names = (*spaces)[name_space];
   if (auto found = names.by_id.find(reference); found != names.by_id.end()) return found->second;
-  if (auto found = names.by_name.find(reference); found != names.by_name.end()) return found->second;
+  if (auto found = names.by_name.find(reference); found != names.by_name.end())
+    return found->second;
   auto first = names.by_id.lower_bound(reference);
   if (reference.empty() || first == names.by_id.end() || !first->first.starts_with(reference))
     return fail(Code::kNotFound, "no container \"{}\"", reference);

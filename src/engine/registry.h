@@ -42,7 +42,8 @@ class Registry {
   Status add(const ContainerPtr& container, const std::string& name);
   // Gives both back.
   void remove(const ContainerPtr& container);
-  // By id, name, or unique prefix of an id. NotFound; InvalidArgument when the prefix is not unique.
+  // By id, name, or unique prefix of an id. NotFound; InvalidArgument when the prefix is not
+  // unique.
   Result<ContainerPtr> find(const std::string& name_space, const std::string& reference);
   std::vector<ContainerPtr> list(const std::string& name_space);
   std::vector<ContainerPtr> list_all();

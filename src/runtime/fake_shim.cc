@@ -66,8 +66,8 @@ class FakeShim : public Shim {
     auto state = state_->lock();
     auto task = find(*state, "when_exited", process);
     if (!task || (*task)->state.exit) {
-      Result<ExitStatus> answer = task ? Result<ExitStatus>(*(*task)->state.exit)
-                                       : std::unexpected(task.error());
+      Result<ExitStatus> answer =
+          task ? Result<ExitStatus>(*(*task)->state.exit) : std::unexpected(task.error());
       state.unlock();
       done(std::move(answer));
       return [] {};
@@ -149,6 +149,18 @@ void FakeShims::kill_shim(const std::string& id) {
   for (auto& [exec_id, task] : tasks)
     for (auto& [number, done] : task.waiters)
       done(fail(Code::kUnavailable, "the peer closed the connection"));
+}
+
+void FakeShims::disconnect(const std::string& id) {
+  std::vector<Shim::ExitFn> waiters;
+  {
+    auto state = shared_->lock();
+    for (auto& [exec_id, task] : state->shims[id]) {
+      for (auto& [number, done] : task.waiters) waiters.push_back(std::move(done));
+      task.waiters.clear();
+    }
+  }
+  for (auto& done : waiters) done(fail(Code::kUnavailable, "the peer closed the connection"));
 }
 
 void FakeShims::fail_next(const std::string& method, Error error) {

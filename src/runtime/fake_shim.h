@@ -1,6 +1,6 @@
-// Shims without processes, for tests of what stands above runtime/: a container's life is a state in
-// memory that the test moves on with `end`. Follows Shim's and ShimManager's contracts; faults are
-// injected by `fail_next`. Thread-safe.
+// Shims without processes, for tests of what stands above runtime/: a container's life is a state
+// in memory that the test moves on with `end`. Follows Shim's and ShimManager's contracts; faults
+// are injected by `fail_next`. Thread-safe.
 #pragma once
 
 #include <map>
@@ -21,6 +21,8 @@ class FakeShims : public ShimManager {
   void end(const Process& process, ExitStatus exit);
   // The shim dies: its clients lose their connection, what it ran is gone.
   void kill_shim(const std::string& id);
+  // The connections to the shim break; it lives on.
+  void disconnect(const std::string& id);
   // The next call of that method, of any shim or of the manager, fails so.
   void fail_next(const std::string& method, Error error);
   // How often a method was called, to count messages.

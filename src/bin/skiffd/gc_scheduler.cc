@@ -6,44 +6,57 @@
 
 namespace skiff::daemon {
 
-GcScheduler::GcScheduler(Times times, std::function<void(std::stop_token)> collect)
-    : times_(times), collect_(std::move(collect)), due_(Clock::now() + times.startup_delay),
-      thread_([this](std::stop_token stop) { run(std::move(stop)); }) {}
+GcScheduler::GcScheduler(Times times, std::function<void(Work, std::stop_token)> work)
+    : times_(times),
+      work_(std::move(work)),
+      due_(Due{.collect = Clock::now() + times.startup_delay}),
+      thread_([this](std::stop_token stop) { run(stop); }) {}
 
 GcScheduler::~GcScheduler() {
   thread_.request_stop();
   thread_.join();
 }
 
-void GcScheduler::removed() {
+GcScheduler::Time GcScheduler::Due::next() const {
+  return collect && sweep ? std::min(collect, sweep) : collect ? collect : sweep;
+}
+
+void GcScheduler::soon(Time Due::* what) {
   auto due = due_.lock();
-  // A burst of removals must not put the collection off for ever: the first one's time stands.
-  auto soon = Clock::now() + times_.delay;
-  *due = due->has_value() ? std::min(**due, soon) : soon;
+  Time& time = (*due).*what;
+  // A burst of removals must not put it off for ever: the first one's time stands.
+  auto then = Clock::now() + times_.delay;
+  time = time ? std::min(*time, then) : then;
   changed_.notify_all();
 }
 
-void GcScheduler::run(std::stop_token stop) {
-  pthread_setname_np(pthread_self(), "skiff-gc");
+std::optional<GcScheduler::Work> GcScheduler::wait(const std::stop_token& stop) {
+  auto due = due_.lock();
   while (!stop.stop_requested()) {
-    {
-      auto due = due_.lock();
-      auto is_due = [&] { return due->has_value() && **due <= Clock::now(); };
-      while (!is_due() && !stop.stop_requested()) {
-        auto before = *due;
-        auto moved = [&] { return *due != before; };
-        if (before) {
-          due.wait_until(changed_, stop, *before, moved);
-        } else {
-          due.wait(changed_, stop, moved);
-        }
-      }
-      if (stop.stop_requested()) return;
-      *due = std::nullopt;
-      if (times_.interval.count() > 0) *due = Clock::now() + times_.interval;
+    auto now = Clock::now();
+    if (due->collect && *due->collect <= now) {
+      *due = {};
+      if (times_.interval.count() > 0) due->collect = now + times_.interval;
+      return Work::kCollect;
     }
-    collect_(stop);
+    if (due->sweep && *due->sweep <= now) {
+      due->sweep.reset();
+      return Work::kSweep;
+    }
+    Time next = due->next();
+    auto moved = [&] { return due->next() != next; };
+    if (next) {
+      due.wait_until(changed_, stop, *next, moved);
+    } else {
+      due.wait(changed_, stop, moved);
+    }
   }
+  return std::nullopt;
+}
+
+void GcScheduler::run(const std::stop_token& stop) {
+  pthread_setname_np(pthread_self(), "skiff-gc");
+  while (auto work = wait(stop)) work_(*work, stop);
 }
 
 }  // namespace skiff::daemon

@@ -28,13 +28,17 @@ struct Listener {
 Result<Listener> listen_tcp(const std::string& address) {
   size_t colon = address.rfind(':');
   if (colon == std::string::npos)
-    return fail(Code::kInvalidArgument, "metrics.address: \"{}\" is neither host:port nor a path", address);
+    return fail(Code::kInvalidArgument, "metrics.address: \"{}\" is neither host:port nor a path",
+                address);
   std::string host = address.substr(0, colon);
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  addrinfo hints{.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM};
+  addrinfo hints{.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+                 .ai_socktype = SOCK_STREAM};
   addrinfo* found = nullptr;
-  if (int error = getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &found); error != 0)
-    return fail(Code::kInvalidArgument, "metrics.address: \"{}\": {}", address, gai_strerror(error));
+  if (int error = getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &found);
+      error != 0)
+    return fail(Code::kInvalidArgument, "metrics.address: \"{}\": {}", address,
+                gai_strerror(error));
   std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
   sys::UniqueFd socket(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   int on = 1;
@@ -45,7 +49,8 @@ Result<Listener> listen_tcp(const std::string& address) {
   socklen_t length = sizeof bound;
   char port[8] = "";
   getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &length);
-  getnameinfo(reinterpret_cast<sockaddr*>(&bound), length, nullptr, 0, port, sizeof port, NI_NUMERICSERV);
+  getnameinfo(reinterpret_cast<sockaddr*>(&bound), length, nullptr, 0, port, sizeof port,
+              NI_NUMERICSERV);
   return Listener{std::move(socket), address.substr(0, colon + 1) + port};
 }
 
@@ -77,8 +82,9 @@ std::string answer(const std::string& head) {
     status = "405 Method Not Allowed";
     body = "GET only.\n";
   }
-  return fmt::format("HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
-                     status, type, body.size(), body);
+  return fmt::format(
+      "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+      status, type, body.size(), body);
 }
 
 void talk_to(int client) {
@@ -101,12 +107,14 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::start(const std::string& a
   Listener listener = SKIFF_TRY(listen_on(address));
   sys::UniqueFd stop(eventfd(0, EFD_CLOEXEC));
   if (!stop) return fail_errno(errno, "eventfd");
-  return std::unique_ptr<MetricsServer>(new MetricsServer(
-      std::move(listener.socket), std::move(stop), std::move(listener.address)));
+  return std::unique_ptr<MetricsServer>(
+      new MetricsServer(std::move(listener.socket), std::move(stop), std::move(listener.address)));
 }
 
 MetricsServer::MetricsServer(sys::UniqueFd listener, sys::UniqueFd stop, std::string address)
-    : listener_(std::move(listener)), stop_(std::move(stop)), address_(std::move(address)),
+    : listener_(std::move(listener)),
+      stop_(std::move(stop)),
+      address_(std::move(address)),
       thread_([this] { serve(); }) {}
 
 MetricsServer::~MetricsServer() { eventfd_write(stop_.get(), 1); }

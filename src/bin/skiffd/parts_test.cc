@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/metrics/metrics.h"
+#include "bin/skiffd/default_credentials.h"
 #include "bin/skiffd/gc_scheduler.h"
 #include "bin/skiffd/instance_lock.h"
 #include "bin/skiffd/metrics_server.h"
@@ -74,7 +75,10 @@ TEST(MetricsServer, ABadAddressIsRefused) {
 TEST(GcScheduler, RemovalsInARowAreOneCollection) {
   std::atomic<int> runs{0};
   GcScheduler gc({.startup_delay = 1h, .delay = 30ms, .interval = 0ms},
-                 [&](std::stop_token) { runs++; runs.notify_all(); });
+                 [&](GcScheduler::Work, std::stop_token) {
+                   runs++;
+                   runs.notify_all();
+                 });
   for (int i = 0; i < 100; i++) gc.removed();
   runs.wait(0);
   EXPECT_EQ(runs, 1);
@@ -86,20 +90,52 @@ TEST(GcScheduler, RemovalsInARowAreOneCollection) {
 TEST(GcScheduler, RunsAfterTheStartAndAtIntervals) {
   std::atomic<int> runs{0};
   GcScheduler gc({.startup_delay = 1ms, .delay = 1h, .interval = 1ms},
-                 [&](std::stop_token) { runs++; runs.notify_all(); });
+                 [&](GcScheduler::Work, std::stop_token) {
+                   runs++;
+                   runs.notify_all();
+                 });
   for (int seen = 0; seen < 3; seen = runs) runs.wait(seen);
+}
+
+TEST(GcScheduler, FilesThatWereLeftAreSweptWithoutACollection) {
+  std::atomic<int> sweeps{0}, collections{0};
+  GcScheduler gc({.startup_delay = 1h, .delay = 5ms, .interval = 0ms},
+                 [&](GcScheduler::Work work, std::stop_token) {
+                   auto& count = work == GcScheduler::Work::kSweep ? sweeps : collections;
+                   count++;
+                   count.notify_all();
+                 });
+  gc.left_files();
+  sweeps.wait(0);
+  EXPECT_EQ(collections, 0);
+  gc.removed();
+  collections.wait(0);
+  EXPECT_EQ(sweeps, 1);
 }
 
 TEST(GcScheduler, StopsWhileACollectionRuns) {
   std::atomic<bool> began{false};
   {
-    GcScheduler gc({.startup_delay = 0ms, .delay = 1h, .interval = 1h}, [&](std::stop_token stop) {
-      began = true;
-      began.notify_all();
-      while (!stop.stop_requested()) std::this_thread::yield();
-    });
+    GcScheduler gc({.startup_delay = 0ms, .delay = 1h, .interval = 1h},
+                   [&](GcScheduler::Work, std::stop_token stop) {
+                     began = true;
+                     began.notify_all();
+                     while (!stop.stop_requested()) std::this_thread::yield();
+                   });
     began.wait(false);
   }
+}
+
+TEST(DefaultCredentials, TheRequestsOwnComeFirst) {
+  sys::TempDir dir;
+  sys::Path file = dir.path() / "config.json";
+  // "robot:secret"
+  ASSERT_TRUE(sys::write_file(file, R"({"auths": {"r.example": {"auth": "cm9ib3Q6c2VjcmV0"}}})"));
+  auto mine = registry::fixed_credentials("r.example", {.username = "me", .password = "p"});
+  EXPECT_EQ((*with_file(mine, file)->get("r.example"))->username, "me");
+  EXPECT_EQ((*with_file(nullptr, file)->get("r.example"))->username, "robot");
+  EXPECT_EQ((*with_file(nullptr, file)->get("r.example"))->password, "secret");
+  EXPECT_FALSE(*with_file(mine, file)->get("other.example"));
 }
 
 }  // namespace

@@ -10,9 +10,7 @@ namespace {
 
 using Value = TomlEntry::Value;
 
-Status expected(std::string_view what) {
-  return fail(Code::kInvalidArgument, "expected {}", what);
-}
+Status expected(std::string_view what) { return fail(Code::kInvalidArgument, "expected {}", what); }
 
 // "12ms" -> 12, "ms"
 std::optional<std::pair<uint64_t, std::string_view>> number_and_unit(std::string_view text) {
@@ -70,8 +68,14 @@ Status read(const Value& value, ByteSize& field) {
     return ok();
   }
   return read_scaled(value, "a size: a number of bytes, or text like \"64MiB\"",
-                     {{"", 1}, {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
-                      {"KB", 1000}, {"MB", 1000'000}, {"GB", 1000'000'000}},
+                     {{"", 1},
+                      {"B", 1},
+                      {"KiB", 1 << 10},
+                      {"MiB", 1 << 20},
+                      {"GiB", 1 << 30},
+                      {"KB", 1000},
+                      {"MB", 1000'000},
+                      {"GB", 1000'000'000}},
                      [&](uint64_t bytes) { field.bytes = bytes; });
 }
 Status read(const Value& value, Duration& field) {

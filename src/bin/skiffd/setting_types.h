@@ -1,5 +1,5 @@
-// How each type of setting is read from TOML and written to it. `read` fails with what was expected;
-// the caller says where.
+// How each type of setting is read from TOML and written to it. `read` fails with what was
+// expected; the caller says where.
 #pragma once
 
 #include <algorithm>

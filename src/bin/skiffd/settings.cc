@@ -4,8 +4,8 @@
 #include <functional>
 #include <numeric>
 
-#include <grp.h>
 #include <fmt/ranges.h>
+#include <grp.h>
 
 #include "bin/skiffd/setting_types.h"
 
@@ -28,7 +28,8 @@ struct Table {
 
   template <typename T>
   void add(std::string key, T& field, std::string_view help) {
-    rows.push_back({std::move(key), help, [&field](const Value& value) { return daemon::read(value, field); },
+    rows.push_back({std::move(key), help,
+                    [&field](const Value& value) { return daemon::read(value, field); },
                     [&field] { return daemon::show(field); }});
   }
   void add(std::string key, std::string& field, Choices choices, std::string_view help) {
@@ -77,9 +78,10 @@ Table table_of(Settings& s) {
         "Where Prometheus may read metrics: \"127.0.0.1:9323\", or a unix socket's path. Empty: "
         "nowhere.");
 
-  t.add("snapshotter.default", s.snapshotter.fallback,
-        "What containers and unpacked layers live in: \"overlay\", \"native\" (plain copies) or the "
-        "name of a proxy below.");
+  t.add(
+      "snapshotter.default", s.snapshotter.fallback,
+      "What containers and unpacked layers live in: \"overlay\", \"native\" (plain copies) or the "
+      "name of a proxy below.");
 
   t.add("pull.layer_fetches", s.pull.layer_fetches, 1, 256,
         "Blobs fetched at once in the whole daemon.");
@@ -106,7 +108,8 @@ Table table_of(Settings& s) {
 
   t.add("gc.startup_delay", s.gc.startup_delay, "First collection after the start.");
   t.add("gc.delay", s.gc.delay, "Collection after something was removed.");
-  t.add("gc.interval", s.gc.interval, "Collection at the latest after this. \"0s\": never by itself.");
+  t.add("gc.interval", s.gc.interval,
+        "Collection at the latest after this. \"0s\": never by itself.");
 
   t.add("runtime.name", s.runtime.name,
         "OCI runtime: a name or a path. Empty: runc or crun, whichever works here.");
@@ -146,9 +149,9 @@ size_t distance(std::string_view a, std::string_view b) {
 }
 
 const std::string& nearest(const Table& table, std::string_view key) {
-  return std::ranges::min_element(table.rows, {}, [&](const Row& row) {
-           return distance(row.key, key);
-         })->key;
+  return std::ranges::min_element(table.rows, {},
+                                  [&](const Row& row) { return distance(row.key, key); })
+      ->key;
 }
 
 Status apply(Table& table, const TomlEntry& entry) {
@@ -170,7 +173,8 @@ Status check_proxy(const std::string& name, const Settings::Proxy& proxy) {
   if (!proxy.address.starts_with('/'))
     return fail(Code::kInvalidArgument, "{}: \"{}\" is no absolute path", key, proxy.address);
   auto status = sys::stat_path(proxy.address);
-  if (!status) return std::unexpected(std::move(status).error().with_code(Code::kInvalidArgument).wrap(key));
+  if (!status)
+    return std::unexpected(std::move(status).error().with_code(Code::kInvalidArgument).wrap(key));
   if (!S_ISSOCK(status->st_mode))
     return fail(Code::kInvalidArgument, "{}: {} is no socket", key, proxy.address);
   return ok();
@@ -188,7 +192,8 @@ Result<Settings> parse_settings(std::string_view text, const std::string& file_n
   for (const TomlEntry& entry : SKIFF_TRY(parse_toml(text, file_name))) {
     if (std::string name = proxy_name(entry.key);
         !name.empty() && !settings.snapshotter.proxies.contains(name))
-      add_proxy(table, fmt::format("{}{}.", kProxyPrefix, name), settings.snapshotter.proxies[name]);
+      add_proxy(table, fmt::format("{}{}.", kProxyPrefix, name),
+                settings.snapshotter.proxies[name]);
     SKIFF_TRY_WRAP(apply(table, entry), "{}:{}", file_name, entry.line);
   }
   return settings;
@@ -203,8 +208,12 @@ Result<Settings> load_settings(const sys::Path& file, bool must_exist) {
 
 Status check_settings(const Settings& settings) {
   const std::pair<std::string_view, const std::string&> paths[] = {
-      {"root", settings.root}, {"state", settings.state}, {"native.address", settings.native.address},
-      {"runtime.shim", settings.runtime.shim}, {"runtime.cgroup_parent", settings.runtime.cgroup_parent}};
+      {"root", settings.root},
+      {"state", settings.state},
+      {"native.address", settings.native.address},
+      {"runtime.shim", settings.runtime.shim},
+      {"registry.credentials_file", settings.registry.credentials_file},
+      {"runtime.cgroup_parent", settings.runtime.cgroup_parent}};
   for (auto [key, path] : paths)
     if (!path.empty() && !path.starts_with('/'))
       return fail(Code::kInvalidArgument, "{}: \"{}\" is no absolute path", key, path);
@@ -212,9 +221,11 @@ Status check_settings(const Settings& settings) {
   if (settings.state.empty()) return fail(Code::kInvalidArgument, "state is empty");
   if (settings.pull.piece_size.bytes < 64 << 10)
     return fail(Code::kInvalidArgument, "pull.piece_size: less than 64KiB");
-  if (const std::string& group = settings.native.group; !group.empty() && getgrnam(group.c_str()) == nullptr)
+  if (const std::string& group = settings.native.group;
+      !group.empty() && getgrnam(group.c_str()) == nullptr)
     return fail(Code::kInvalidArgument, "native.group: this host has no group \"{}\"", group);
-  for (const auto& [name, proxy] : settings.snapshotter.proxies) SKIFF_TRY(check_proxy(name, proxy));
+  for (const auto& [name, proxy] : settings.snapshotter.proxies)
+    SKIFF_TRY(check_proxy(name, proxy));
   const std::string& chosen = settings.snapshotter.fallback;
   if (chosen != "overlay" && chosen != "native" && !settings.snapshotter.proxies.contains(chosen))
     return fail(Code::kInvalidArgument,
@@ -238,7 +249,9 @@ std::string default_settings_toml() {
   Settings::Proxy proxy;
   Table rows;
   add_proxy(rows, "", proxy);
-  text += "\n# A table like this for each proxy snapshotter, by any name.\n# [snapshotter.proxy.stargz]\n";
+  text +=
+      "\n# A table like this for each proxy snapshotter, by any name.\n# "
+      "[snapshotter.proxy.stargz]\n";
   for (const Row& row : rows.rows)
     text += fmt::format("# # {}\n# {} = {}\n", row.help, row.key, row.show());
   return text;

@@ -39,7 +39,8 @@ TEST(Settings, ReadsEachType) {
     progress_timeout = "90s"
     [snapshotter.proxy.stargz]
     address = "/run/stargz.sock"
-    remote = true)", "skiff.toml");
+    remote = true)",
+                                 "skiff.toml");
   ASSERT_TRUE(settings) << settings.error().message();
   EXPECT_EQ(settings->root, "/data");
   EXPECT_EQ(settings->oom_score, -500);
