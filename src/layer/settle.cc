@@ -252,10 +252,10 @@ class Settler {
 
   void rename_records(const std::string& from, const std::string& to) {
     auto renamed = [&](const std::string& path) { return to + path.substr(from.size()); };
-    auto each = [&](auto& records, auto rename) {
-      if (auto it = records.find(from); it != records.end()) rename(records.extract(it));
+    auto each = [&](auto& records, auto change) {
+      if (auto it = records.find(from); it != records.end()) change(records.extract(it));
       auto range = below(records, from);
-      for (auto it = range.begin(); it != range.end();) rename(records.extract(it++));
+      for (auto it = range.begin(); it != range.end();) change(records.extract(it++));
     };
     std::vector<std::pair<std::string, ImplicitDir>> dirs;
     each(records_.implicit,
