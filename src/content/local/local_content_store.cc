@@ -195,9 +195,8 @@ Status LocalContentStore::walk(const Context& context, const std::vector<std::st
 }
 
 Status LocalContentStore::remove(const Context& context, const Digest& digest) {
-  // Durable: the file goes by the tombstone, and a row that came back after a power loss would then
-  // stand without it.
-  return shared_->metadata.write(context, kRemove, Durability::kDurable, [&](Transaction& txn) {
+  // It may ride: the file goes by the tombstone, and the sweep waits until that is on disk.
+  return shared_->metadata.write(context, kRemove, Durability::kRides, [&](Transaction& txn) {
     return metadata::blobs::remove(txn, context.name_space(), digest);
   });
 }

@@ -190,8 +190,9 @@ Status LocalIngest::save_progress() {
   row_.updated = live_->updated;
   saved_offset_ = row_.offset;
   saved_at_ = std::chrono::steady_clock::now();
+  // No lease is named: the row keeps the one it was started under, which may be gone by now.
   return shared_.metadata.write(context_, kProgress, Durability::kRides, [this](Transaction& txn) {
-    return metadata::ingests::put(txn, context_.name_space(), row_, context_.lease());
+    return metadata::ingests::put(txn, context_.name_space(), row_, "");
   });
 }
 
