@@ -10,7 +10,7 @@ constexpr RowFilter::Field kFields[] = {{"digest", 0}, {"size", 1}};
 // digest, size, labels, created, updated, unconfirmed_boot
 Result<Blob> read(const Statement& row) {
   Blob blob;
-  blob.digest = SKIFF_TRY_WRAP(Digest::parse(row.text(0)), "blob");
+  blob.digest = SKIFF_TRY_WRAP(row.digest(0), "blob");
   blob.size = row.unsigned_integer(1);
   blob.labels = SKIFF_TRY_WRAP(decode_labels(row.text(2)), "blob {}", blob.digest);
   blob.created = row.integer(3);

@@ -57,7 +57,14 @@ struct Rule {
 
 #define SKIFF_EXPIRED "expires IS NOT NULL AND expires < unixepoch() * 1000000000"
 
+#define SKIFF_BAD_DIGEST(table)                                                                  \
+  "SELECT '" table " ' || digest, 'its digest is damaged' FROM " table                           \
+  " WHERE NOT (digest GLOB 'sha256:*' AND length(digest) = 71) AND NOT (digest GLOB 'sha512:*' " \
+  "AND length(digest) = 135)"
+
 constexpr Rule kRules[] = {
+    {"row-unreadable", SKIFF_BAD_DIGEST("images"), nullptr},
+    {"row-unreadable", SKIFF_BAD_DIGEST("blobs"), nullptr},
     {"row-unreadable", SKIFF_BAD_LABELS("images", "name"), nullptr},
     {"row-unreadable", SKIFF_BAD_LABELS("blob_names", "digest"), nullptr},
     {"row-unreadable", SKIFF_BAD_LABELS("snapshot_names", "key"), nullptr},

@@ -63,7 +63,8 @@ TEST_F(CheckTest, RepairableDamageIsFoundAndRepaired) {
            Case{"edge-missing", "DELETE FROM refs WHERE from_type = 'images'"},
            Case{"edge-missing", "DELETE FROM refs WHERE from_type = 'containers'"},
            Case{"edge-missing", "DELETE FROM refs WHERE from_type = 'snapshots/overlayfs'"},
-           Case{"blob-unnamed", "INSERT INTO blobs VALUES ('sha256:x', 1, 1, 1, '')"},
+           Case{"blob-unnamed",
+                "INSERT INTO blobs VALUES ('sha256:' || printf('%064d', 0), 1, 1, 1, '')"},
            Case{
                "snapshot-unnamed",
                "INSERT INTO snapshots VALUES (99, 'overlayfs', NULL, 3, NULL, 1, 1, '', 0, 0, '')"},
@@ -89,7 +90,10 @@ TEST_F(CheckTest, RepairableDamageIsFoundAndRepaired) {
 TEST_F(CheckTest, OtherDamageIsFoundAndStays) {
   damage("UPDATE images SET labels = '{\"x'");
   EXPECT_THAT(check_kinds(), ElementsAre("row-unreadable"));
-  damage("UPDATE images SET labels = '{}'");
+  damage("UPDATE images SET labels = '{}', digest = 'sha256:x'");
+  EXPECT_THAT(check_kinds(), ElementsAre("row-unreadable", "edge-missing", "image-incomplete"));
+  EXPECT_EQ(code([](Reader& r) { return images::list(r, "a", {}); }), Code::kDataLoss);
+  damage("UPDATE images SET digest = (SELECT digest FROM blobs)");
   damage("DELETE FROM blob_names; DELETE FROM blobs");
   EXPECT_THAT(repair_kinds(), ElementsAre("image-incomplete"));
   damage("DELETE FROM images; DELETE FROM refs WHERE from_type = 'images'");

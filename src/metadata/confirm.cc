@@ -14,6 +14,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// After a round that could not finish (a full disk, say).
+constexpr auto kRetry = std::chrono::seconds(30);
+
 const CrashPoint kSync{"metadata.confirm.sync"};
 const CrashPoint kConfirm{"metadata.confirm"};
 const CrashPoint kMarkFailed{"metadata.confirm.failed"};
@@ -48,11 +51,12 @@ Status mark_failed(Store& store) {
 }  // namespace
 
 struct Confirmer::Shared {
+  struct Waiter {
+    std::optional<Status> result;
+  };
   struct State {
     std::optional<Clock::time_point> due;
-    uint64_t asked = 0;  // confirm_now calls so far
-    uint64_t done = 0;   // those that a finished round covers
-    Status last;         // how that round ended
+    std::vector<std::shared_ptr<Waiter>> waiters;  // for the next round
     bool stopping = false;
     bool ended = false;
   };
@@ -87,19 +91,20 @@ void Confirmer::note_written() {
 
 Status Confirmer::confirm_now(const Context& context) {
   auto state = shared_->state.lock();
-  uint64_t ticket = ++state->asked;
+  auto waiter = std::make_shared<Shared::Waiter>();
+  state->waiters.push_back(waiter);
   shared_->changed.notify_all();
   auto until = context.deadline().value_or(Clock::time_point::max());
   bool done = state.wait_until(shared_->changed, context.stop_token(), until,
-                               [&] { return state->done >= ticket || state->ended; });
+                               [&] { return waiter->result || state->ended; });
+  if (waiter->result) return *waiter->result;
   if (!done) SKIFF_TRY(context.check());
-  if (state->done < ticket) return fail(Code::kUnavailable, "the daemon is stopping");
-  return state->last;
+  return fail(Code::kUnavailable, "the daemon is stopping");
 }
 
 void Confirmer::run(Shared& shared) {
   auto state = shared.state.lock();
-  auto wanted = [&] { return state->stopping || state->asked > state->done; };
+  auto wanted = [&] { return state->stopping || !state->waiters.empty(); };
   while (!state->stopping) {
     if (state->due) {
       state.wait_until(shared.changed, {}, *state->due, wanted);
@@ -107,14 +112,17 @@ void Confirmer::run(Shared& shared) {
       state.wait(shared.changed, [&] { return wanted() || state->due; });
     }
     bool due = state->due && Clock::now() >= *state->due;
-    if (state->stopping || (!due && state->asked == state->done)) continue;
-    uint64_t covers = state->asked;
+    if (state->stopping || (!due && state->waiters.empty())) continue;
+    auto waiters = std::exchange(state->waiters, {});
     state->due.reset();
     state.unlock();
     Status status = round(shared);
     state.relock();
-    state->done = covers;
-    state->last = std::move(status);
+    if (!status) {
+      log::warning("confirming failed", {{"error", status.error()}});
+      state->due = state->due.value_or(Clock::now() + kRetry);
+    }
+    for (auto& waiter : waiters) waiter->result = status;
     shared.changed.notify_all();
   }
   state->ended = true;

@@ -214,15 +214,16 @@ Result<GcStats> collect(const Context& context, Store& store) {
   SKIFF_TRY(sweep(context, store, dead, marked, time, stats));
   stats.sweep = Clock::now() - middle;
   malloc_trim(0);  // the mark's table is the largest thing that an idle daemon ever held
-  log::info("garbage collected",
-            {{"blobs", stats.blobs},
-             {"snapshots", stats.snapshots},
-             {"ingests", stats.ingests},
-             {"leases", stats.leases},
-             {"images", stats.images},
-             {"kept", stats.kept},
-             {"mark_seconds", std::chrono::duration<double>(stats.mark).count()},
-             {"sweep_seconds", std::chrono::duration<double>(stats.sweep).count()}});
+  bool anything = stats.blobs + stats.snapshots + stats.ingests + stats.leases + stats.images > 0;
+  log::write(anything ? log::Level::kInfo : log::Level::kDebug, "garbage collected",
+             {{"blobs", stats.blobs},
+              {"snapshots", stats.snapshots},
+              {"ingests", stats.ingests},
+              {"leases", stats.leases},
+              {"images", stats.images},
+              {"kept", stats.kept},
+              {"mark_seconds", std::chrono::duration<double>(stats.mark).count()},
+              {"sweep_seconds", std::chrono::duration<double>(stats.sweep).count()}});
   return stats;
 }
 

@@ -6,7 +6,9 @@
 // ingests without a lease for 24 hours. Edges: an image's target, a snapshot's parent, a
 // container's snapshot, a lease's resources; labels containerd.io/gc.ref.content[.*],
 // gc.ref.image[.*] and gc.ref.snapshot.<snapshotter>. A lease labelled gc.flat holds its resources
-// and their parents, not what their labels point at. Sweep: rows are deleted in short transactions;
+// and their parents, not what their labels point at.
+//
+// Sweep: rows are deleted in short transactions;
 // each first looks up the graph from the row and leaves it where that ends at a root of now, or at
 // a row that was touched since the mark (put, prepare, commit and whatever points at a row touch
 // it). Files go after rows, by tombstones.

@@ -10,7 +10,7 @@ constexpr RowFilter::Field kFields[] = {{"name", 0}, {"target.digest", 1}, {"tar
 Result<Image> read(const Statement& row) {
   Image image;
   image.name = row.string(0);
-  image.digest = SKIFF_TRY_WRAP(Digest::parse(row.text(1)), "image {}", image.name);
+  image.digest = SKIFF_TRY_WRAP(row.digest(1), "image {}", image.name);
   image.target = row.string(2);
   image.labels = SKIFF_TRY_WRAP(decode_labels(row.text(3)), "image {}", image.name);
   image.created = row.integer(4);

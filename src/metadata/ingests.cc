@@ -14,7 +14,7 @@ Result<Ingest> read(const Statement& row) {
   ingest.offset = row.unsigned_integer(2);
   ingest.total = row.unsigned_integer(3);
   if (!row.text(4).empty())
-    ingest.expected = SKIFF_TRY_WRAP(Digest::parse(row.text(4)), "ingest {}", ingest.ref);
+    ingest.expected = SKIFF_TRY_WRAP(row.digest(4), "ingest {}", ingest.ref);
   ingest.boot = row.string(5);
   ingest.started = row.integer(6);
   ingest.updated = row.integer(7);

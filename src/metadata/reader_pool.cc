@@ -39,10 +39,9 @@ Status ReaderPool::read(const Context& context, const std::function<Status(Reade
   std::unique_ptr<Connection> connection = SKIFF_TRY(take(bounded));
   Status status = run(bounded, *connection, fn);
   // A stopped statement says "interrupted"; why it was stopped says more.
-  if (!status && status.error().is(Code::kDeadlineExceeded)) {
-    if (Status why = context.check(); !why)
-      status = why;
-    else
+  if (!status && status.error().is(Code::kDeadlineExceeded) && !bounded.check()) {
+    status = context.check();
+    if (status)
       status = fail(Code::kDeadlineExceeded, "reading the metadata took longer than {} s",
                     kLongestRead.count());
   }
@@ -69,6 +68,10 @@ Result<std::unique_ptr<Connection>> ReaderPool::take(const Context& context) {
     changed_.notify_one();
   }
   return opened;
+}
+
+void ReaderPool::close_all() {
+  while (!state_.lock()->idle.empty()) close_idle();
 }
 
 void ReaderPool::give_back(std::unique_ptr<Connection> connection) {

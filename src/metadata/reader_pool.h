@@ -21,6 +21,8 @@ class ReaderPool {
   Status read(const Context& context, const std::function<Status(Reader&)>& fn);
   // Closes connections that were not used since the last call. True while some are left.
   bool close_idle();
+  // No read may be under way.
+  void close_all();
 
  private:
   static constexpr size_t kMaxReaders = 8;

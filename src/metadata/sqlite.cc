@@ -205,6 +205,14 @@ bool Statement::null(int column) const {
 
 int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_, column); }
 
+Result<Digest> Statement::digest(int column) const {
+  auto parsed = Digest::parse(text(column));
+  if (!parsed)
+    return std::unexpected(
+        std::move(parsed).error().wrap("metadata: a row is damaged").with_code(Code::kDataLoss));
+  return parsed;
+}
+
 std::string_view Statement::text(int column) const {
   auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
   if (text == nullptr) return {};

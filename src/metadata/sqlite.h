@@ -83,6 +83,8 @@ class Statement {
   uint64_t unsigned_integer(int column) const { return static_cast<uint64_t>(integer(column)); }
   std::string_view text(int column) const;
   std::string string(int column) const { return std::string(text(column)); }
+  // DataLoss where the column holds something else.
+  Result<Digest> digest(int column) const;
 
  private:
   void prepare(Sql sql);

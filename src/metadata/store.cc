@@ -21,6 +21,9 @@ class SqliteStore : public Store {
             std::move(connection), generation, [this] { return readers_.close_idle(); },
             std::move(on_failure)) {}
 
+  // The writer's connection closes last: it then checkpoints and takes the log away.
+  ~SqliteStore() override { readers_.close_all(); }
+
   Status start() { return writer_.start(); }
 
   Status write(const Context& context, const CrashPoint& point, Durability durability,

@@ -389,6 +389,35 @@ TEST_F(FaultTest, AnIoErrorStopsTheWriterAndReadersGoOn) {
   EXPECT_THAT(bodies(), ElementsAre("before"));
 }
 
+TEST_F(FaultTest, AFailedSyncFailsTheDurableOfAGroupAndNotWhatRides) {
+  std::latch busy(1), release(1);
+  std::jthread first([&] {  // keeps the writer busy, so that the others make one group
+    EXPECT_TRUE(write([&](Transaction&) {
+      busy.count_down();
+      release.wait();
+      return ok();
+    }));
+  });
+  busy.wait();
+  vfs_->sync_error = SQLITE_IOERR_FSYNC;
+  std::atomic<int> queued = 0, rode = 0, lost = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 8; ++i)
+    threads.emplace_back([&, i] {
+      queued++;
+      Status status = add("x", i % 2 == 0 ? Durability::kRides : Durability::kDurable);
+      if (status) rode++;
+      if (code_of(status) == Code::kDataLoss) lost++;
+    });
+  while (queued < 8) std::this_thread::yield();  // most are in the group then
+  release.count_down();
+  threads.clear();
+  EXPECT_LE(rode, 4);
+  EXPECT_GT(lost, 0);
+  vfs_->sync_error = 0;
+  EXPECT_TRUE(store_->failed());
+}
+
 TEST_F(FaultTest, AFailedSyncIsNeverTakenForDurable) {
   SKIFF_ASSERT_OK(add("before"));
   vfs_->sync_error = SQLITE_IOERR_FSYNC;

@@ -192,17 +192,22 @@ void Writer::process(Group& group) {
   if (!status) {
     (void)connection_->run("ROLLBACK");
     note_failure(status.error());
-    fail_requests(group, status.error(), false);
+    fail_requests(group, status.error());
     return group.reach(kSynced);
   }
   if (last_durable_ == 0) {
     for (const CrashPoint* point : points) point->after();
     return group.reach(kSynced);
   }
-  if (last_durable_ < group.requests.size()) group.reach(kCommitted);
+  if (last_durable_ < group.requests.size()) {
+    // From here on their callers may be gone.
+    std::erase_if(group.requests,
+                  [](Request* request) { return request->durability == Durability::kRides; });
+    group.reach(kCommitted);
+  }
   if (Status synced = unsynced_since_ ? sync() : ok(); !synced) {
     note_failure(synced.error());
-    fail_requests(group, synced.error(), true);
+    fail_requests(group, synced.error());
   } else {
     for (const CrashPoint* point : points) point->after();
   }
@@ -269,11 +274,9 @@ void Writer::sync_when_due() {
   if (Status status = sync(); !status) note_failure(status.error());
 }
 
-void Writer::fail_requests(Group& group, const Error& error, bool durable_only) {
-  for (Request* request : group.requests) {
-    if (durable_only && request->durability != Durability::kDurable) continue;
+void Writer::fail_requests(Group& group, const Error& error) {
+  for (Request* request : group.requests)
     if (request->result) request->result = std::unexpected(error);
-  }
 }
 
 // A full disk passes; after an I/O error nobody knows what the disk holds.

@@ -74,7 +74,8 @@ class Writer {
   Status commit();
   Status sync();
   void sync_when_due();
-  void fail_requests(Group& group, const Error& error, bool durable_only);
+  // Those that have not failed by themselves.
+  void fail_requests(Group& group, const Error& error);
   void checkpoint_when_due();
   void note_failure(const Error& error);
   static int on_commit(void* self, sqlite3*, const char*, int pages);
