@@ -104,7 +104,7 @@ enum class Phase {
   kCreated,
   kRunning,
   kExited,
-  kRemoving,
+  kRemoving,  // never shown either
 };
 std::string_view phase_name(Phase phase);
 
@@ -167,8 +167,9 @@ class Engine {
   virtual Result<ContainerInfo> run(const Context& context, const ContainerSpec& spec, Stdio stdio,
                                     TerminalSize size) = 0;
 
-  // The exit of the current (or, once it has exited, the last) run; works for a container with
-  // auto_remove, too, if asked before it has gone: its exit is kept for a minute after that.
+  // The exit of the current (or, once it has exited, the last) run. A container with auto_remove
+  // has gone from lists and its name is free when this returns; it is cleared away right after. By
+  // its full id its exit is known for a minute more.
   virtual Result<ExitStatus> wait(const Context& context, const std::string& id) = 0;
   // The same without a thread: `done` runs once, on a thread of the engine's or at once on this
   // one, and must not block. Calling the returned function takes it back; it may just be running.

@@ -30,7 +30,8 @@ ExitStatus exit_status(const runtime::ExitStatus& exit) {
 
 Result<ContainerPtr> LocalEngine::find(const Context& context, const std::string& reference) {
   ContainerPtr container = SKIFF_TRY(registry_.find(context.name_space(), reference));
-  if (container->state.lock()->record.phase == Phase::kCreating)
+  Phase phase = container->state.lock()->record.phase;
+  if (phase == Phase::kCreating || phase == Phase::kRemoving)
     return fail(Code::kNotFound, "no container \"{}\"", reference);
   return container;
 }
@@ -86,18 +87,21 @@ void LocalEngine::finish(const ContainerPtr& container, ExitStatus exit) {
                                  {"error", exit.error}});
   Status done = ok();
   if (auto_remove) {
+    // Told before all is cleared away: its name is free, it is in no list, and the rest takes the
+    // OCI runtime a while that nobody need wait for.
     remember(container, exit);
-    done = discard(container);
+    done = begin_removal(container);
+    tell(container, exit);
+    if (Status gone = discard(container); done) done = std::move(gone);
   } else {
     // The exit is stored before the shim, which knows it too, goes.
     done = update_row(container, kExit, Durability::kRides);
     tell(container, exit);
-    if (done) done = clear_run(container);
+    if (Status cleared = clear_run(container); done) done = std::move(cleared);
   }
   if (!done)
     log::warning("container not wholly cleared away; the next start of the daemon tries again",
                  {{"id", container->id}, {"error", done.error()}});
-  tell(container, exit);
 }
 
 void LocalEngine::tell(const ContainerPtr& container, const Result<ExitStatus>& exit) {
@@ -127,8 +131,7 @@ std::function<void()> LocalEngine::when_exited(const Context& context, const std
     return [] {};
   }
   auto state = (*container)->state.lock();
-  // One that is to be removed is told at its removal, so that its name is free then.
-  if (auto& record = state->record; record.phase == Phase::kExited && !record.spec.auto_remove) {
+  if (auto& record = state->record; record.phase == Phase::kExited) {
     ExitStatus exit = *record.exit;
     state.unlock();
     done(exit);
@@ -208,7 +211,9 @@ Result<std::vector<ContainerInfo>> LocalEngine::list(const Context& context, boo
   std::vector<ContainerInfo> found;
   for (const ContainerPtr& container : registry_.list(context.name_space())) {
     auto info = to_info(container->state.lock()->record);
-    if (info.phase == Phase::kCreating || (!all && info.phase != Phase::kRunning)) continue;
+    bool shown = info.phase == Phase::kRunning ||
+                 (all && info.phase != Phase::kCreating && info.phase != Phase::kRemoving);
+    if (!shown) continue;
     found.push_back(std::move(info));
   }
   std::ranges::sort(found, std::greater(), &ContainerInfo::created);
@@ -232,20 +237,27 @@ Status LocalEngine::clear_run(const ContainerPtr& container) {
   return unmounted ? cleaned : unmounted;
 }
 
-Status LocalEngine::discard(const ContainerPtr& container) {
-  Context context = container->context().with_timeout(kCleanUpTime);
-  std::string name;
+Status LocalEngine::begin_removal(const ContainerPtr& container) {
   {
     auto state = container->state.lock();
+    if (state->record.phase == Phase::kRemoving) return ok();
     state->record.phase = Phase::kRemoving;
-    name = state->record.spec.snapshotter;
+    state->record.spec.name.clear();
   }
+  registry_.free_name(container);
+  Status stored = update_row(container, kRemoving, Durability::kRides);
+  // One that was still being made may have no row.
+  return !stored && stored.error().is(Code::kNotFound) ? ok() : stored;
+}
+
+Status LocalEngine::discard(const ContainerPtr& container) {
+  Context context = container->context().with_timeout(kCleanUpTime);
   auto missing_is_fine = [](Status status) {
     return !status && status.error().is(Code::kNotFound) ? ok() : status;
   };
-  // From here on recovery removes it, too. A row that was never written is no error.
-  SKIFF_TRY(missing_is_fine(update_row(container, kRemoving, Durability::kRides)));
+  SKIFF_TRY(begin_removal(container));
   SKIFF_TRY(clear_run(container));
+  std::string name = container->state.lock()->record.spec.snapshotter;
   if (auto driver = snapshotter(name))
     SKIFF_TRY(missing_is_fine((*driver)->remove(context, container->id)));
   SKIFF_TRY(missing_is_fine(
@@ -266,7 +278,8 @@ Status LocalEngine::kill_and_wait(const Context& context, const ContainerPtr& co
 }
 
 Status LocalEngine::remove(const Context& context, const std::string& id, bool force) {
-  ContainerPtr container = SKIFF_TRY(find(context, id));
+  // One whose removal was begun and failed may be tried again.
+  ContainerPtr container = SKIFF_TRY(registry_.find(context.name_space(), id));
   auto phase = [&] { return container->state.lock()->record.phase; };
   if (phase() == Phase::kRunning) {
     if (!force)

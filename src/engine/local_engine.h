@@ -71,7 +71,7 @@ class LocalEngine final : public Engine {
                     metadata::Durability durability);
 
   // --- lifecycle.cc
-  // By anything that names it; not those that are still being made.
+  // By anything that names it; not those that are being made or removed.
   Result<ContainerPtr> find(const Context& context, const std::string& reference);
   Result<Running> running(const Context& context, const std::string& id);
   void watch(const ContainerPtr& container, const std::shared_ptr<runtime::Shim>& shim,
@@ -84,6 +84,8 @@ class LocalEngine final : public Engine {
   std::optional<ExitStatus> remembered(const Context& context, const std::string& id);
   // The shim, mounts, cgroup and bundle of a run, whatever is left of them.
   Status clear_run(const ContainerPtr& container);
+  // Its name is free, it is found no more, and recovery removes it from here on.
+  Status begin_removal(const ContainerPtr& container);
   // The container itself: its run, root file system and row. Operation lock held.
   Status discard(const ContainerPtr& container);
   Status kill_and_wait(const Context& context, const ContainerPtr& container);

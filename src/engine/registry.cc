@@ -16,6 +16,12 @@ Status Registry::add(const ContainerPtr& container, const std::string& name) {
   return ok();
 }
 
+void Registry::free_name(const ContainerPtr& container) {
+  auto spaces = names_.lock();
+  Names& names = (*spaces)[container->name_space];
+  std::erase_if(names.by_name, [&](const auto& entry) { return entry.second == container; });
+}
+
 void Registry::remove(const ContainerPtr& container) {
   auto spaces = names_.lock();
   Names& names = (*spaces)[container->name_space];

@@ -40,6 +40,8 @@ class Registry {
  public:
   // Reserves id and name. AlreadyExists names the one that is taken.
   Status add(const ContainerPtr& container, const std::string& name);
+  // Another container may have its name.
+  void free_name(const ContainerPtr& container);
   // Gives both back.
   void remove(const ContainerPtr& container);
   // By id, name, or unique prefix of an id. NotFound; InvalidArgument when the prefix is not

@@ -164,8 +164,8 @@ class BadDays(unittest.TestCase):
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", self.daemon.root], check=True)
         self.daemon.config.write_text(self.daemon.config.read_text() + '[pull]\nfree_space_reserve = 0\n')
         refused = 0
-        for size in range(1, 12):
-            subprocess.run(["mount", "-o", f"remount,size={size * 640}k", self.daemon.root], check=True)
+        for size in range(1, 21):
+            subprocess.run(["mount", "-o", f"remount,size={size}m", self.daemon.root], check=True)
             if not self.daemon.start(must=False):
                 refused += 1
                 continue
