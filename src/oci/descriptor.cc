@@ -15,8 +15,8 @@ Result<Platform> platform_from_json(const json::Value& value) {
 }
 
 json::Value platform_to_json(const Platform& platform) {
-  json::Value out = json::Value::object(
-      {{"architecture", platform.architecture}, {"os", platform.os}});
+  json::Value out =
+      json::Value::object({{"architecture", platform.architecture}, {"os", platform.os}});
   if (!platform.os_version.empty()) out.set("os.version", platform.os_version);
   if (!platform.variant.empty()) out.set("variant", platform.variant);
   return out;
@@ -66,8 +66,8 @@ Result<Descriptor> Descriptor::from_json(const json::Value& value, std::string_v
 }
 
 json::Value Descriptor::to_json() const {
-  json::Value out = json::Value::object(
-      {{"mediaType", media_type}, {"digest", digest.str()}, {"size", size}});
+  json::Value out =
+      json::Value::object({{"mediaType", media_type}, {"digest", digest.str()}, {"size", size}});
   if (!urls.empty()) out.set("urls", json::Value::array(urls));
   if (!annotations.empty()) out.set("annotations", oci::to_json(annotations));
   if (platform) out.set("platform", platform_to_json(*platform));

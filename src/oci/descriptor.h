@@ -30,8 +30,7 @@ inline constexpr std::string_view kDockerList =
 inline constexpr std::string_view kDockerManifest =
     "application/vnd.docker.distribution.manifest.v2+json";
 inline constexpr std::string_view kDockerConfig = "application/vnd.docker.container.image.v1+json";
-inline constexpr std::string_view kDockerLayer =
-    "application/vnd.docker.image.rootfs.diff.tar";
+inline constexpr std::string_view kDockerLayer = "application/vnd.docker.image.rootfs.diff.tar";
 inline constexpr std::string_view kDockerLayerGzip =
     "application/vnd.docker.image.rootfs.diff.tar.gzip";
 inline constexpr std::string_view kDockerForeignLayer =
@@ -109,8 +108,8 @@ struct ImageConfig {
   static Result<ImageConfig> parse(std::string_view text);
 };
 
-// Chain IDs of a stack of layers, lowest first (OCI image specification, config.md): the first is the
-// first diff ID, each next the sha256 of "<chain> <diff ID>".
+// Chain IDs of a stack of layers, lowest first (OCI image specification, config.md): the first is
+// the first diff ID, each next the sha256 of "<chain> <diff ID>".
 std::vector<Digest> chain_ids(const std::vector<Digest>& diff_ids);
 
 }  // namespace skiff::oci

@@ -34,9 +34,9 @@ TEST(ImageConfig, ReadsWhatContainersInherit) {
 }
 
 TEST(ImageConfig, ToleratesGosNullsAndOldForms) {
-  ImageConfig config =
-      ImageConfig::parse(R"({"config": {"Env": null, "Cmd": "sh", "Volumes": null},
-                             "rootfs": {"type": "layers", "diff_ids": null}})").value();
+  ImageConfig config = ImageConfig::parse(R"({"config": {"Env": null, "Cmd": "sh", "Volumes": null},
+                             "rootfs": {"type": "layers", "diff_ids": null}})")
+                           .value();
   EXPECT_TRUE(config.env.empty());
   EXPECT_THAT(config.cmd, ElementsAre("sh"));
   EXPECT_TRUE(config.diff_ids.empty());

@@ -10,8 +10,8 @@ constexpr std::string_view kAttestationType = "vnd.docker.reference.type";
 
 // What stands in for a media type when nobody named one.
 bool is_generic(std::string_view media_type) {
-  return media_type.empty() || media_type == "application/json" ||
-         media_type == "text/plain" || media_type == "application/octet-stream";
+  return media_type.empty() || media_type == "application/json" || media_type == "text/plain" ||
+         media_type == "application/octet-stream";
 }
 
 // "application/json; charset=utf-8" without its parameters.
@@ -24,7 +24,7 @@ std::string_view without_parameters(std::string_view media_type) {
 struct Kind {
   std::string_view noun;
   bool (*accepts)(std::string_view media_type);
-  std::string_view fallback;  // the type of a document that nobody gave one
+  std::string_view fallback;      // the type of a document that nobody gave one
   std::string_view own, foreign;  // the member that makes it this kind, and the other kind's
 };
 constexpr Kind kManifestKind{"manifest", is_manifest, media_type::kOciManifest, "config",
@@ -81,8 +81,7 @@ Result<std::vector<Descriptor>> read_descriptors(const json::Value& document,
   const json::Array* values = SKIFF_TRY(located(document.get_array(key), ""));
   out.reserve(values->size());
   for (const json::Value& value : *values)
-    out.push_back(
-        SKIFF_TRY(Descriptor::from_json(value, fmt::format("{}[{}]", key, out.size()))));
+    out.push_back(SKIFF_TRY(Descriptor::from_json(value, fmt::format("{}[{}]", key, out.size()))));
   return out;
 }
 

@@ -8,7 +8,8 @@ namespace {
 std::string digest(char c) { return "sha256:" + std::string(64, c); }
 
 std::string descriptor(std::string_view media_type, char c, std::string_view more = "") {
-  return fmt::format(R"({{"mediaType":"{}","digest":"{}","size":7{}}})", media_type, digest(c), more);
+  return fmt::format(R"({{"mediaType":"{}","digest":"{}","size":7{}}})", media_type, digest(c),
+                     more);
 }
 
 std::string manifest(std::string_view layers, std::string_view more = "") {
@@ -75,7 +76,8 @@ TEST(Manifest, TakesTheTypeFromWhoeverKnowsIt) {
             media_type::kDockerManifest);
   EXPECT_EQ(Manifest::parse(plain, "application/json; charset=utf-8")->media_type,
             media_type::kOciManifest);
-  std::string docker = manifest("[]", fmt::format(R"(,"mediaType":"{}")", media_type::kDockerManifest));
+  std::string docker =
+      manifest("[]", fmt::format(R"(,"mediaType":"{}")", media_type::kDockerManifest));
   EXPECT_EQ(Manifest::parse(docker, "text/plain")->media_type, media_type::kDockerManifest);
 }
 
@@ -85,7 +87,8 @@ TEST(Manifest, MayHaveNoLayers) {
 }
 
 TEST(Manifest, RefusesContradictions) {
-  std::string docker = manifest("[]", fmt::format(R"(,"mediaType":"{}")", media_type::kDockerManifest));
+  std::string docker =
+      manifest("[]", fmt::format(R"(,"mediaType":"{}")", media_type::kDockerManifest));
   EXPECT_NE(failure(docker).find("announced as"), std::string::npos);
   EXPECT_NE(failure(manifest("[]", R"(,"manifests":[])")).find("both"), std::string::npos);
   EXPECT_NE(failure(manifest("[]"), media_type::kOciIndex).find("no media type of a manifest"),
@@ -105,10 +108,12 @@ TEST(Manifest, RefusesSchema1WithAdvice) {
 TEST(Manifest, ErrorsNameTheField) {
   std::string good = descriptor(media_type::kOciLayer, '1');
   EXPECT_NE(failure(manifest("[" + good + R"(,{"mediaType":"x","digest":"nope","size":1}])"))
-                .find("layers[1]: "), std::string::npos);
+                .find("layers[1]: "),
+            std::string::npos);
   EXPECT_EQ(failure(manifest(R"([{"mediaType":"x"}])")), "layers[0]: \"digest\" is missing");
   EXPECT_NE(failure(manifest(fmt::format(R"([{{"mediaType":"x","digest":"{}","size":-1}}])",
-                                         digest('1')))).find("layers[0]: \"size\""),
+                                         digest('1'))))
+                .find("layers[0]: \"size\""),
             std::string::npos);
   EXPECT_EQ(failure(manifest(fmt::format(
                 R"([{{"mediaType":"x","digest":"{}","size":9223372036854775808}}])", digest('1')))),
@@ -121,7 +126,8 @@ TEST(Manifest, ErrorsNameTheField) {
 }
 
 TEST(Manifest, RefusesWhatIsTooLarge) {
-  std::string text = manifest("[]", fmt::format(R"(,"x":"{}")", std::string(kMaxManifestBytes, 'a')));
+  std::string text =
+      manifest("[]", fmt::format(R"(,"x":"{}")", std::string(kMaxManifestBytes, 'a')));
   EXPECT_NE(failure(text).find("more than"), std::string::npos);
 }
 
@@ -151,11 +157,12 @@ TEST(Index, NeverChoosesAttestations) {
   EXPECT_EQ(chosen(text, "linux/amd64"), "no manifest for linux/amd64; the index offers nothing");
 }
 
-TEST(Index, FallsBackToAManifestWithoutAPlatform) {
+TEST(Index, FallsBackToWhatNamesNoPlatform) {
   std::string bare = descriptor(media_type::kOciManifest, '1');
   EXPECT_EQ(chosen(index({bare, entry("linux", "amd64", "", '2')}), "linux/amd64"), "2");
   EXPECT_EQ(chosen(index({entry("linux", "arm", "", '2'), bare}), "linux/amd64"), "1");
-  EXPECT_NE(chosen(index({descriptor(media_type::kOciIndex, '1')}), "linux/amd64").find("nothing"),
+  EXPECT_EQ(chosen(index({descriptor(media_type::kOciIndex, '3')}), "linux/amd64"), "3");
+  EXPECT_NE(chosen(index({descriptor("application/x", '1')}), "linux/amd64").find("nothing"),
             std::string::npos);
 }
 

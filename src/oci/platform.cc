@@ -21,17 +21,17 @@ struct Alias {
 };
 // What uname(2), Debian and users call them; the target names are Go's.
 constexpr auto kAliases = std::to_array<Alias>({
-    {"x86_64", "amd64", ""},   {"x86-64", "amd64", ""},    {"amd64", "amd64", ""},
-    {"i386", "386", ""},       {"i486", "386", ""},        {"i586", "386", ""},
-    {"i686", "386", ""},       {"386", "386", ""},         {"aarch64", "arm64", ""},
-    {"arm64", "arm64", ""},    {"arm", "arm", ""},         {"armhf", "arm", "v7"},
-    {"armv7l", "arm", "v7"},   {"armv8l", "arm", "v8"},    {"armv6l", "arm", "v6"},
-    {"armel", "arm", "v6"},    {"armv5tel", "arm", "v5"},  {"armv5tejl", "arm", "v5"},
-    {"riscv64", "riscv64", ""}, {"ppc64le", "ppc64le", ""}, {"ppc64el", "ppc64le", ""},
-    {"ppc64", "ppc64", ""},    {"s390x", "s390x", ""},     {"loongarch64", "loong64", ""},
+    {"x86_64", "amd64", ""},    {"x86-64", "amd64", ""},      {"amd64", "amd64", ""},
+    {"i386", "386", ""},        {"i486", "386", ""},          {"i586", "386", ""},
+    {"i686", "386", ""},        {"386", "386", ""},           {"aarch64", "arm64", ""},
+    {"arm64", "arm64", ""},     {"arm", "arm", ""},           {"armhf", "arm", "v7"},
+    {"armv7l", "arm", "v7"},    {"armv8l", "arm", "v8"},      {"armv6l", "arm", "v6"},
+    {"armel", "arm", "v6"},     {"armv5tel", "arm", "v5"},    {"armv5tejl", "arm", "v5"},
+    {"riscv64", "riscv64", ""}, {"ppc64le", "ppc64le", ""},   {"ppc64el", "ppc64le", ""},
+    {"ppc64", "ppc64", ""},     {"s390x", "s390x", ""},       {"loongarch64", "loong64", ""},
     {"loong64", "loong64", ""}, {"mips64le", "mips64le", ""}, {"mips64el", "mips64le", ""},
-    {"mips64", "mips64", ""},  {"mipsle", "mipsle", ""},   {"mipsel", "mipsle", ""},
-    {"mips", "mips", ""},      {"wasm", "wasm", ""},
+    {"mips64", "mips64", ""},   {"mipsle", "mipsle", ""},     {"mipsel", "mipsle", ""},
+    {"mips", "mips", ""},       {"wasm", "wasm", ""},
 });
 
 std::string lower(std::string_view text) {
@@ -130,7 +130,8 @@ Result<Platform> Platform::parse(std::string_view text) {
   bool starts_with_architecture =
       !is_known_system(lower(parts[0])) && find_alias(lower(parts[0])) != nullptr;
   if (parts.size() == 1 && !starts_with_architecture) {
-    if (!is_known_system(lower(parts[0]))) return invalid(text, "neither a system nor an architecture");
+    if (!is_known_system(lower(parts[0])))
+      return invalid(text, "neither a system nor an architecture");
     Platform machine = host();
     platform.os = parts[0];
     platform.architecture = machine.architecture;

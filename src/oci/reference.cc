@@ -107,8 +107,10 @@ Status check_repository(std::string_view text, std::string_view repository) {
   if (has_upper(repository))
     return invalid(text, fmt::format("the repository \"{}\" must be lower-case", repository));
   if (!all_parts(repository, '/', valid_path_component))
-    return invalid(text, fmt::format("the repository \"{}\" is malformed: it needs letters and digits "
-                                     "joined by \".\", \"_\", \"__\" or \"-\"", repository));
+    return invalid(text,
+                   fmt::format("the repository \"{}\" is malformed: it needs letters and digits "
+                               "joined by \".\", \"_\", \"__\" or \"-\"",
+                               repository));
   return ok();
 }
 
@@ -137,7 +139,8 @@ Result<Reference> Reference::parse(std::string_view text) {
     std::string_view tag = rest.substr(colon + 1);
     if (!valid_tag(tag))
       return invalid(text, fmt::format("the tag \"{}\" is malformed: up to {} letters, digits, "
-                                       "\"_\", \".\" and \"-\"", tag, kMaxTag));
+                                       "\"_\", \".\" and \"-\"",
+                                       tag, kMaxTag));
     reference.tag_ = std::string(tag);
     rest = rest.substr(0, colon);
   }

@@ -15,10 +15,11 @@ namespace skiff::oci {
 class Reference {
  public:
   // Normalises as Docker does: "redis" is docker.io/library/redis:latest, "user/app:1" is
-  // docker.io/user/app:1; a first part with a dot, a colon or an upper-case letter, "localhost" or an
-  // IPv6 address in brackets is a registry. "index.docker.io" becomes docker.io. Neither tag nor
+  // docker.io/user/app:1; a first part with a dot, a colon or an upper-case letter, "localhost" or
+  // an IPv6 address in brackets is a registry. "index.docker.io" becomes docker.io. Neither tag nor
   // digest means the tag "latest". InvalidArgument names the part that is wrong.
-  // Grammar: distribution's reference specification; repository names up to 255 bytes, tags up to 128.
+  // Grammar: distribution's reference specification; repository names up to 255 bytes, tags up to
+  // 128.
   static Result<Reference> parse(std::string_view text);
 
   // "docker.io", "localhost:5000", "[::1]:5000"

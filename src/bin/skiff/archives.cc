@@ -77,8 +77,8 @@ Result<int> save(const Global& global, const SaveOptions& options) {
   request.names = options.names;
   request.format = options.oci ? ArchiveFormat::kOci : ArchiveFormat::kDocker;
   request.platform = options.platform;
-  auto response = SKIFF_TRY(daemon.call<SaveImagesResponse>(kImagesService, "Save", request,
-                                                            one(SKIFF_TRY(file.fd()))));
+  auto response = SKIFF_TRY(
+      daemon.call<SaveImagesResponse>(kImagesService, "Save", request, one(SKIFF_TRY(file.fd()))));
   SKIFF_TRY(file.finish());
   // Without a file stdout is the archive.
   if (options.file.empty()) return 0;

@@ -20,9 +20,8 @@ class Parser {
     app_.require_subcommand(1);
     app_.set_version_flag("-v,--version", "skiff " SKIFF_VERSION);
     app_.footer("`skiff VERB --help` says what a verb takes.");
-    app_.failure_message([](const CLI::App*, const CLI::Error& error) {
-      return std::string(error.what());
-    });
+    app_.failure_message(
+        [](const CLI::App*, const CLI::Error& error) { return std::string(error.what()); });
     if (const char* address = std::getenv("SKIFF_ADDRESS"); address && *address)
       global_.address = address;
     if (const char* name = std::getenv("SKIFF_NAMESPACE"); name && *name) global_.name_space = name;
@@ -55,10 +54,14 @@ class Parser {
 
   void add_globals(CLI::App& app) {
     app.add_option("--address", global_.address, "skiffd's socket (env SKIFF_ADDRESS)")
-        ->type_name("PATH")->capture_default_str()->group("Everywhere");
+        ->type_name("PATH")
+        ->capture_default_str()
+        ->group("Everywhere");
     app.add_option("--namespace", global_.name_space,
                    "whose images and containers (env SKIFF_NAMESPACE)")
-        ->type_name("NAME")->capture_default_str()->group("Everywhere");
+        ->type_name("NAME")
+        ->capture_default_str()
+        ->group("Everywhere");
     app.add_flag("--json", global_.json, "print JSON for programs")->group("Everywhere");
     app.add_flag("--debug", global_.debug, "say more about errors")->group("Everywhere");
   }
@@ -75,7 +78,9 @@ class Parser {
   static CLI::Option* many(CLI::App& app, const char* names, std::vector<std::string>& values,
                            const char* type, const char* what) {
     return app.add_option(names, values, what)
-        ->allow_extra_args(false)->take_all()->type_name(type);
+        ->allow_extra_args(false)
+        ->take_all()
+        ->type_name(type);
   }
 
   CLI::App app_{"skiff: pull images and run containers", "skiff"};
@@ -95,9 +100,12 @@ void Parser::add_transfer_verbs() {
                 "use remote snapshots for layers where the snapshotter has them");
   app->add_flag("--no-unpack", options->no_unpack, "fetch only");
   app->add_option("--trace", options->trace_file,
-                  "write the pull's time line here, for chrome://tracing")->type_name("FILE");
+                  "write the pull's time line here, for chrome://tracing")
+      ->type_name("FILE");
   app->add_option("--concurrency", options->concurrency, "images pulled at once")
-      ->check(CLI::Range(1u, 256u))->capture_default_str()->type_name("N");
+      ->check(CLI::Range(1u, 256u))
+      ->capture_default_str()
+      ->type_name("N");
   app->add_flag("-q,--quiet", options->quiet, "print names only");
 
   auto push_options = std::make_shared<PushOptions>();
@@ -173,8 +181,9 @@ void Parser::add_run() {
   CLI::App* app = app_.add_subcommand(
       "run", "Run a command in a new container: skiff run [OPTIONS] IMAGE [COMMAND...]");
   app->set_help_flag("--help", "Print this help message and exit");
-  app->footer("Exits with the command's status; 125 when skiff failed, 126 when the command could\n"
-              "not be run, 127 when it was not found, 128 + n after signal n.");
+  app->footer(
+      "Exits with the command's status; 125 when skiff failed, 126 when the command could\n"
+      "not be run, 127 when it was not found, 128 + n after signal n.");
   // What follows the image is the command's, options too.
   app->prefix_command();
   app->add_flag("--rm", options->remove, "remove the container when it has exited");
@@ -188,13 +197,16 @@ void Parser::add_run() {
   many(*app, "--group-add", options->groups, "GROUP", "be in this group, too");
   many(*app, "-v,--volume", options->volumes, "HOST:TARGET[:ro]", "mount a host path");
   many(*app, "--tmpfs", options->tmpfs, "TARGET[:OPTIONS]", "mount an empty memory file system");
-  app->add_option("--net,--network", options->network, "none or host")->type_name("MODE")
+  app->add_option("--net,--network", options->network, "none or host")
+      ->type_name("MODE")
       ->capture_default_str();
   app->add_option("--entrypoint", options->entrypoint, "instead of the image's")
       ->type_name("COMMAND");
   app->add_option("-h,--hostname", options->hostname, "host name inside")->type_name("NAME");
-  app->add_option("--pull", options->pull, "missing, always or never")->type_name("WHEN")
-      ->check(CLI::IsMember({"missing", "always", "never"}))->capture_default_str();
+  app->add_option("--pull", options->pull, "missing, always or never")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"missing", "always", "never"}))
+      ->capture_default_str();
   add_platform(*app, options->platform);
   app->add_flag("--read-only", options->read_only, "mount the root file system read-only");
   app->add_flag("--privileged", options->privileged, "give it all rights of the host's root");
@@ -269,8 +281,8 @@ ParsedArgs Parser::parse(int argc, const char* const* argv) {
     return {std::nullopt, is_run ? kRunFailure : kUsage,
             name + ": " + error.what() + "\nSee `" + name + " --help`.\n"};
   }
-  return {Invocation{global_, command_,
-                     app_.got_subcommand("run") ? kRunFailure : kFailure}, 0, ""};
+  return {Invocation{global_, command_, app_.got_subcommand("run") ? kRunFailure : kFailure}, 0,
+          ""};
 }
 
 }  // namespace

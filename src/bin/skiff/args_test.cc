@@ -30,17 +30,22 @@ TEST(Args, GlobalOptionsStandBeforeAndAfterTheVerb) {
 }
 
 TEST(Args, UsageErrorsAreStatus2And125ForRun) {
-  for (std::vector<const char*> bad :
-       {std::vector<const char*>{}, {"bogus"}, {"pull"}, {"images", "--bogus"},
-        {"pull", "--concurrency", "0", "x"}, {"tag", "a"}}) {
+  for (std::vector<const char*> bad : {std::vector<const char*>{},
+                                       {"bogus"},
+                                       {"pull"},
+                                       {"images", "--bogus"},
+                                       {"pull", "--concurrency", "0", "x"},
+                                       {"tag", "a"}}) {
     ParsedArgs parsed = parse(bad);
     EXPECT_FALSE(parsed.invocation);
     EXPECT_EQ(parsed.status, 2);
     EXPECT_THAT(parsed.text, HasSubstr("--help"));
   }
-  for (std::vector<const char*> bad :
-       {std::vector<const char*>{"run"}, {"run", "--bogus", "busybox"}, {"run", "--rm"},
-        {"run", "--pull", "sometimes", "busybox"}, {"--json", "run", "-e"}}) {
+  for (std::vector<const char*> bad : {std::vector<const char*>{"run"},
+                                       {"run", "--bogus", "busybox"},
+                                       {"run", "--rm"},
+                                       {"run", "--pull", "sometimes", "busybox"},
+                                       {"--json", "run", "-e"}}) {
     ParsedArgs parsed = parse(bad);
     EXPECT_FALSE(parsed.invocation);
     EXPECT_EQ(parsed.status, 125);

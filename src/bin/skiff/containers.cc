@@ -80,8 +80,8 @@ Result<int> remove_containers(const Global& global, const RemoveContainersOption
   Daemon daemon = SKIFF_TRY(Daemon::connect(global));
   int status = 0;
   for (const std::string& id : options.ids) {
-    auto removed = daemon.call<Empty>(kContainersService, "Remove",
-                                      RemoveContainerRequest{id, options.force});
+    auto removed =
+        daemon.call<Empty>(kContainersService, "Remove", RemoveContainerRequest{id, options.force});
     if (removed) {
       if (!global.json) print_line(id);
     } else {

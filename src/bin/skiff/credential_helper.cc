@@ -25,8 +25,10 @@ Result<std::string> find_program(const std::string& name) {
     if (::access(candidate.c_str(), X_OK) == 0) return candidate;
     rest = colon == std::string_view::npos ? "" : rest.substr(colon + 1);
   }
-  return fail(Code::kNotFound, "the credential helper {} is not on $PATH; install it, or take it out "
-                               "of Docker's config.json", name);
+  return fail(Code::kNotFound,
+              "the credential helper {} is not on $PATH; install it, or take it out "
+              "of Docker's config.json",
+              name);
 }
 
 // A file in memory, at its start, for a child's stdin.
@@ -56,8 +58,8 @@ Result<CredentialHelper::Answer> CredentialHelper::run(const Context& context,
   options.program = SKIFF_TRY(find_program(program_));
   options.args = {program_, verb};
   options.fds = {{stdin_fd.get(), 0}};
-  sys::Output output = SKIFF_TRY_WRAP(
-      sys::run_program(context.with_timeout(kPatience), options), "{} {}", program_, verb);
+  sys::Output output = SKIFF_TRY_WRAP(sys::run_program(context.with_timeout(kPatience), options),
+                                      "{} {}", program_, verb);
   return Answer{output.exit.status(), std::move(output.out), std::move(output.err)};
 }
 
@@ -87,10 +89,10 @@ Result<std::optional<native::Credential>> CredentialHelper::get(const Context& c
 Status CredentialHelper::store(const Context& context, const std::string& server,
                                const native::Credential& credential) const {
   bool token = !credential.identity_token.empty();
-  json::Value document = json::Value::object(
-      {{"ServerURL", server},
-       {"Username", token ? std::string(kTokenUser) : credential.username},
-       {"Secret", token ? credential.identity_token : credential.password}});
+  json::Value document =
+      json::Value::object({{"ServerURL", server},
+                           {"Username", token ? std::string(kTokenUser) : credential.username},
+                           {"Secret", token ? credential.identity_token : credential.password}});
   Answer answer = SKIFF_TRY(run(context, "store", json::dump(document)));
   if (answer.status == 0) return ok();
   return fail(Code::kUnavailable, "{} store {}: {}", program_, server,

@@ -59,13 +59,18 @@ class DockerConfigTest : public ::testing::Test {
 
 TEST(Base64, IsRfc4648) {
   for (auto [plain, coded] : std::initializer_list<std::pair<std::string, std::string>>{
-           {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foobar", "Zm9vYmFy"},
+           {"", ""},
+           {"f", "Zg=="},
+           {"fo", "Zm8="},
+           {"foo", "Zm9v"},
+           {"foobar", "Zm9vYmFy"},
            {std::string("\xff\x00\xfe", 3), "/wD+"}}) {
     EXPECT_EQ(base64_encode(plain), coded);
     EXPECT_EQ(base64_decode(coded), plain);
   }
   EXPECT_EQ(base64_decode("Zg"), "f");
-  for (std::string_view bad : {"Z", "Zm9v!", "Zg===", "Z=g="}) EXPECT_FALSE(base64_decode(bad)) << bad;
+  for (std::string_view bad : {"Z", "Zm9v!", "Zg===", "Z=g="})
+    EXPECT_FALSE(base64_decode(bad)) << bad;
 }
 
 TEST_F(DockerConfigTest, AMissingFileIsEmpty) {
@@ -108,7 +113,7 @@ TEST_F(DockerConfigTest, StoresWithoutTouchingTheRest) {
   DockerConfig config = load(R"({"HttpHeaders": {"a": "b"}, "auths": {"x.io": {"auth": "YTpi"}}})");
   EXPECT_EQ(config.store(Context(), {"docker.io", "user", "pass", "", ""}).value(),
             folder_ / "config.json");
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(stat((folder_ / "config.json").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   EXPECT_NE(stored().find("HttpHeaders"), std::string::npos);
@@ -148,7 +153,8 @@ TEST_F(DockerConfigTest, AsksTheHelper) {
 }
 
 TEST_F(DockerConfigTest, AHelperOfOneHostComesFirst) {
-  install_helper("one", "#!/bin/sh\nread -r s\necho '{\"Username\":\"<token>\",\"Secret\":\"t\"}'\n");
+  install_helper("one",
+                 "#!/bin/sh\nread -r s\necho '{\"Username\":\"<token>\",\"Secret\":\"t\"}'\n");
   std::string text =
       R"({"credHelpers": {"gcr.io": "one"}, "auths": {"gcr.io": {"auth": "YTpi"}, "b.io": {"auth": "YTpi"}}})";
   EXPECT_EQ(find(text, "gcr.io")->identity_token, "t");

@@ -41,7 +41,8 @@ std::pair<std::string, std::string> split_name(const std::string& name) {
 }
 
 std::string table_of(const std::vector<Image>& images, bool digests) {
-  Table table({"REPOSITORY", "TAG", digests ? "DIGEST" : "IMAGE ID", "PLATFORM", "CREATED", "SIZE"});
+  Table table(
+      {"REPOSITORY", "TAG", digests ? "DIGEST" : "IMAGE ID", "PLATFORM", "CREATED", "SIZE"});
   int64_t now = now_nanoseconds();
   for (const Image& image : images) {
     auto [repository, tag] = split_name(image.name);
@@ -76,8 +77,8 @@ int for_names(const std::vector<std::string>& names, Each each) {
 
 Result<int> images(const Global& global, const ImagesOptions& options) {
   Daemon daemon = SKIFF_TRY(Daemon::connect(global));
-  auto response = SKIFF_TRY(daemon.call<ListImagesResponse>(kImagesService, "List",
-                                                            ListImagesRequest{options.filters}));
+  auto response = SKIFF_TRY(
+      daemon.call<ListImagesResponse>(kImagesService, "List", ListImagesRequest{options.filters}));
   if (global.json) {
     json::Value out = json::Value::array();
     for (const Image& image : response.images) out.push_back(to_json(image));
@@ -120,8 +121,8 @@ Result<int> remove_images(const Global& global, const RemoveOptions& options) {
   Daemon daemon = SKIFF_TRY(Daemon::connect(global));
   json::Value removed = json::Value::array();
   int status = for_names(options.names, [&](const std::string& name) -> Status {
-    auto response = daemon.call<RemoveImageResponse>(kImagesService, "Remove",
-                                                     RemoveImageRequest{name});
+    auto response =
+        daemon.call<RemoveImageResponse>(kImagesService, "Remove", RemoveImageRequest{name});
     if (!response && options.force && response.error().is(Code::kNotFound)) return ok();
     if (!response) return std::unexpected(response.error());
     removed.push_back(json::Value::object({{"name", response->name}, {"last", response->last}}));

@@ -45,7 +45,8 @@ Result<native::Credential> ask_credential(const LoginOptions& options, const std
                                   "terminal)");
   }
   if (out.username.empty() || out.password.empty())
-    return fail(Code::kInvalidArgument, "log in to {}: the user name or the password is empty", host);
+    return fail(Code::kInvalidArgument, "log in to {}: the user name or the password is empty",
+                host);
   return out;
 }
 

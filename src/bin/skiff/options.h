@@ -84,7 +84,7 @@ struct RunOptions {
   std::vector<std::string> env, env_files, volumes, tmpfs, labels, sysctls, cap_add, cap_drop,
       groups;
   std::string working_dir, user, network = "none", name, hostname, platform, pull = "missing",
-                           snapshotter, runtime, memory;
+                                 snapshotter, runtime, memory;
   std::optional<std::string> entrypoint;
   double cpus = 0;
   int64_t pids_limit = 0;

@@ -26,8 +26,7 @@ void print_line(std::string_view text) { print(std::string(text) + "\n"); }
 void print_json(const json::Value& value) { print_line(json::dump(value, 2)); }
 
 void complain(std::string_view text) {
-  static_cast<void>(
-      sys::write_fd(STDERR_FILENO, as_bytes("skiff: " + printable(text) + "\n")));
+  static_cast<void>(sys::write_fd(STDERR_FILENO, as_bytes("skiff: " + printable(text) + "\n")));
 }
 
 }  // namespace skiff::cli

@@ -89,8 +89,8 @@ class FakeDaemon {
   ttrpc::Service images_service() {
     ttrpc::Service service(kImagesService);
     service.unary<InspectImageRequest>(
-        "Inspect", [this](const Context&, const InspectImageRequest& request)
-                       -> Result<InspectImageResponse> {
+        "Inspect",
+        [this](const Context&, const InspectImageRequest& request) -> Result<InspectImageResponse> {
           if (!state_.lock()->image_here) return fail(Code::kNotFound, "no image {}", request.name);
           return InspectImageResponse{};
         });
@@ -143,15 +143,17 @@ class FakeDaemon {
       changed_.notify_all();
     });
     service.deferred("Wait", [this](CallPtr call) { on_wait(call); });
-    service.unary<KillRequest>("Kill", [this](const Context&, KillRequest request) -> Result<Empty> {
-      auto state = state_.lock();
-      state->signals.push_back(request.signal);
-      CallPtr running = state->running;
-      state.unlock();
-      changed_.notify_all();
-      if (request.signal != SIGUSR1) send_exited(running, 128 + request.signal);
-      return Empty{};
-    });
+    service.unary<KillRequest>("Kill",
+                               [this](const Context&, KillRequest request) -> Result<Empty> {
+                                 auto state = state_.lock();
+                                 state->signals.push_back(request.signal);
+                                 CallPtr running = state->running;
+                                 state.unlock();
+                                 changed_.notify_all();
+                                 if (request.signal != SIGUSR1)
+                                   send_exited(running, 128 + request.signal);
+                                 return Empty{};
+                               });
     service.unary<ResizeRequest>("Resize",
                                  [this](const Context&, ResizeRequest request) -> Result<Empty> {
                                    state_.lock()->sizes.push_back(request.size);
@@ -162,12 +164,13 @@ class FakeDaemon {
   }
   ttrpc::Service system_service() {
     ttrpc::Service service(kSystemService);
-    service.unary<LoginRequest>("Login", [this](const Context&, LoginRequest request) -> Result<Empty> {
-      if (request.credential.password == "wrong")
-        return fail(Code::kUnauthenticated, "log in to {}: refused", request.credential.host);
-      state_.lock()->logins.push_back(request);
-      return Empty{};
-    });
+    service.unary<LoginRequest>(
+        "Login", [this](const Context&, LoginRequest request) -> Result<Empty> {
+          if (request.credential.password == "wrong")
+            return fail(Code::kUnauthenticated, "log in to {}: refused", request.credential.host);
+          state_.lock()->logins.push_back(request);
+          return Empty{};
+        });
     return service;
   }
 
@@ -369,8 +372,9 @@ TEST_F(ProgramTest, OnePullThatFailsLeavesTheOthers) {
 }
 
 TEST_F(ProgramTest, CredentialsGoWithTheRequestThatNeedsThem) {
-  folder_.write(".docker/config.json",
-                R"({"auths": {"https://index.docker.io/v1/": {"auth": "dTpw"}, "x.io": {"auth": "dTpw"}}})");
+  folder_.write(
+      ".docker/config.json",
+      R"({"auths": {"https://index.docker.io/v1/": {"auth": "dTpw"}, "x.io": {"auth": "dTpw"}}})");
   skiff({"pull", "redis", "y.io/app"});
   auto pulls = daemon_.state_.lock()->pulls;
   std::ranges::sort(pulls, {}, &PullRequest::reference);
@@ -382,7 +386,8 @@ TEST_F(ProgramTest, CredentialsGoWithTheRequestThatNeedsThem) {
 }
 
 TEST_F(ProgramTest, LoginKeepsWhatTheRegistryAccepted) {
-  sys::Output output = skiff({"login", "-u", "me", "--password-stdin", "https://x.io/v2/"}, "secret\n");
+  sys::Output output =
+      skiff({"login", "-u", "me", "--password-stdin", "https://x.io/v2/"}, "secret\n");
   EXPECT_EQ(output.exit.status(), 0) << output.err;
   EXPECT_EQ(daemon_.state_.lock()->logins.at(0).credential.host, "x.io");
   EXPECT_EQ(daemon_.state_.lock()->logins.at(0).credential.password, "secret");

@@ -17,7 +17,7 @@ using native::LayerProgress;
 using native::LayerState;
 using native::Progress;
 
-constexpr size_t kNameWidth = 12;   // a short digest
+constexpr size_t kNameWidth = 12;  // a short digest
 constexpr size_t kStateWidth = 12;
 constexpr size_t kAmountWidth = 19;  // "99.9 MB of 99.9 MB"
 constexpr size_t kMaxBar = 40, kMinBar = 10;
@@ -50,7 +50,8 @@ std::string amount(uint64_t offset, uint64_t total) {
 }
 
 std::string bar(uint64_t offset, uint64_t total, size_t width) {
-  double part = total == 0 ? 0 : std::min(1.0, static_cast<double>(offset) / static_cast<double>(total));
+  double part =
+      total == 0 ? 0 : std::min(1.0, static_cast<double>(offset) / static_cast<double>(total));
   size_t inner = width - 2;
   auto full = static_cast<size_t>(part * static_cast<double>(inner));
   std::string out = "[" + std::string(full, '=');
@@ -117,9 +118,11 @@ std::string summary_line(const ProgressItem& item, size_t width) {
     std::chrono::duration<double> left((sum.total - sum.offset) / item.bytes_per_second);
     if (left < std::chrono::days(1)) {
       auto seconds = std::chrono::ceil<std::chrono::seconds>(left);
-      append_whole(line, fmt::format(", {} left", seconds < std::chrono::seconds(60)
-                                                      ? fmt::format("{} s", seconds.count())
-                                                      : human_duration(seconds)), width);
+      append_whole(line,
+                   fmt::format(", {} left", seconds < std::chrono::seconds(60)
+                                                ? fmt::format("{} s", seconds.count())
+                                                : human_duration(seconds)),
+                   width);
     }
   }
   return clip(line, width);
@@ -174,7 +177,8 @@ std::vector<std::string> render_progress(const std::vector<ProgressItem>& items,
     const ProgressItem& item = *open.front();
     lines.push_back(clip(item.title, width));
     size_t room = rows > 2 ? rows - 2 : 0;
-    for (std::string& line : layer_lines(item.progress, room, width)) lines.push_back(std::move(line));
+    for (std::string& line : layer_lines(item.progress, room, width))
+      lines.push_back(std::move(line));
     if (lines.size() < rows) lines.push_back(summary_line(item, width));
     return lines;
   }

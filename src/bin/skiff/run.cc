@@ -150,9 +150,9 @@ Result<Exited> run_container(const Global& global, const RunOptions& options,
   Daemon daemon = SKIFF_TRY(Daemon::connect(global));
   Daemon stoppable = daemon.with_stop(signals.stop_token());
   // A platform may differ from what is here under this name, so it is looked at first.
-  bool pull_first = options.pull == "always" ||
-                    (options.pull == "missing" && !options.platform.empty() &&
-                     !image_is_here(stoppable, options));
+  bool pull_first =
+      options.pull == "always" || (options.pull == "missing" && !options.platform.empty() &&
+                                   !image_is_here(stoppable, options));
   if (pull_first) SKIFF_TRY(pull_for_run(stoppable, options, options.platform));
   ForegroundRun foreground(global, options, signals);
   auto exited = foreground.run(daemon, spec);

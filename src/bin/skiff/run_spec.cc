@@ -167,7 +167,8 @@ Result<native::ContainerSpec> container_spec(const RunOptions& options) {
   spec.cap_drop = options.cap_drop;
   if (!options.memory.empty())
     spec.memory_bytes = SKIFF_TRY_WRAP(parse_bytes(options.memory), "--memory");
-  if (options.cpus < 0) return fail(Code::kInvalidArgument, "--cpus {}: it is negative", options.cpus);
+  if (options.cpus < 0)
+    return fail(Code::kInvalidArgument, "--cpus {}: it is negative", options.cpus);
   spec.cpus = options.cpus;
   spec.pids_limit = options.pids_limit;
   spec.sysctls = SKIFF_TRY(pairs(options.sysctls, "--sysctl", true));

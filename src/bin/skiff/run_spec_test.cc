@@ -20,7 +20,8 @@ TEST(RunSpec, CarriesTheOptions) {
   RunOptions options;
   options.image = "busybox";
   options.command = {"ls", "-l"};
-  options.env_files = {folder.write("env", "# comment\n\nA=1\n  B=x y\r\nSKIFF_TEST_VALUE\nSKIFF_TEST_NONE\n")};
+  options.env_files = {
+      folder.write("env", "# comment\n\nA=1\n  B=x y\r\nSKIFF_TEST_VALUE\nSKIFF_TEST_NONE\n")};
   options.env = {"A=2", "SKIFF_TEST_VALUE", "SKIFF_TEST_NONE", "E="};
   options.volumes = {"/data:/d:ro,rshared"};
   options.tmpfs = {"/tmp:size=64m"};

@@ -83,10 +83,11 @@ Result<int> collect_garbage(const Global& global) {
                                     {"sweep_nanoseconds", stats.sweep_nanos}}));
     return 0;
   }
-  print_line(fmt::format("removed {} blobs, {} snapshots, {} ingests, {} leases (mark {}, sweep {})",
-                         stats.blobs, stats.snapshots, stats.ingests, stats.leases,
-                         human_duration(std::chrono::nanoseconds(stats.mark_nanos)),
-                         human_duration(std::chrono::nanoseconds(stats.sweep_nanos))));
+  print_line(
+      fmt::format("removed {} blobs, {} snapshots, {} ingests, {} leases (mark {}, sweep {})",
+                  stats.blobs, stats.snapshots, stats.ingests, stats.leases,
+                  human_duration(std::chrono::nanoseconds(stats.mark_nanos)),
+                  human_duration(std::chrono::nanoseconds(stats.sweep_nanos))));
   return 0;
 }
 
@@ -98,8 +99,8 @@ Result<int> disk_usage(const Global& global) {
     for (const Space& space : response.kinds)
       kinds.push_back(json::Value::object(
           {{"kind", space.kind}, {"count", space.count}, {"bytes", space.bytes}}));
-    print_json(json::Value::object(
-        {{"kinds", std::move(kinds)}, {"free_bytes", response.free_bytes}}));
+    print_json(
+        json::Value::object({{"kinds", std::move(kinds)}, {"free_bytes", response.free_bytes}}));
     return 0;
   }
   Table table({"KIND", "COUNT", "SIZE"});
@@ -112,8 +113,8 @@ Result<int> disk_usage(const Global& global) {
 
 Result<int> check_store(const Global& global, const FsckOptions& options) {
   Daemon daemon = SKIFF_TRY(Daemon::connect(global));
-  auto report = SKIFF_TRY(
-      daemon.call<FsckResponse>(kSystemService, "Check", FsckRequest{options.deep}));
+  auto report =
+      SKIFF_TRY(daemon.call<FsckResponse>(kSystemService, "Check", FsckRequest{options.deep}));
   if (global.json) {
     json::Value findings = json::Value::array();
     for (const Finding& each : report.findings)
@@ -143,8 +144,7 @@ Result<int> info(const Global& global) {
   if (global.json) {
     json::Value snapshotters = json::Value::array();
     for (const Snapshotter& each : about.snapshotters)
-      snapshotters.push_back(
-          json::Value::object({{"name", each.name}, {"remote", each.remote}}));
+      snapshotters.push_back(json::Value::object({{"name", each.name}, {"remote", each.remote}}));
     print_json(json::Value::object({{"version", about.version},
                                     {"pid", about.pid},
                                     {"root", about.root},

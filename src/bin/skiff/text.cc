@@ -106,8 +106,8 @@ std::string familiar(const std::string& name) {
 
 Result<uint64_t> parse_bytes(std::string_view text) {
   auto invalid = [&] {
-    return fail(Code::kInvalidArgument, "\"{}\" is no size; write it as 512m, 1.5g or a number of bytes",
-                text);
+    return fail(Code::kInvalidArgument,
+                "\"{}\" is no size; write it as 512m, 1.5g or a number of bytes", text);
   };
   double value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -120,7 +120,8 @@ Result<uint64_t> parse_bytes(std::string_view text) {
     if (at == std::string_view::npos) return invalid();
     power = static_cast<int>(at);
     std::string_view rest = unit.substr(1);
-    if (!rest.empty() && (power == 0 || (rest != "b" && rest != "B" && rest != "iB" && rest != "ib")))
+    if (!rest.empty() &&
+        (power == 0 || (rest != "b" && rest != "B" && rest != "iB" && rest != "ib")))
       return invalid();
   }
   value = std::ldexp(value, 10 * power);

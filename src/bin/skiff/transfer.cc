@@ -91,10 +91,9 @@ class Pulls {
     const std::string& reference = options_.references[item];
     auto parsed = SKIFF_TRY(oci::Reference::parse(reference));
     native::Access access = SKIFF_TRY(Result<native::Access>(access_.at(parsed.registry())));
-    auto result = SKIFF_TRY(pull_image(
-        daemon_, make_request(options_, reference, std::move(access)), view_, item));
-    if (!options_.trace_file.empty())
-      SKIFF_TRY(sys::write_file(options_.trace_file, result.trace));
+    auto result = SKIFF_TRY(
+        pull_image(daemon_, make_request(options_, reference, std::move(access)), view_, item));
+    if (!options_.trace_file.empty()) SKIFF_TRY(sys::write_file(options_.trace_file, result.trace));
     return result;
   }
 
@@ -104,8 +103,8 @@ class Pulls {
       failed_ = true;
       view_.fail(item, result.error().message());
       if (global_.json)
-        print_line(json::dump(json::Value::object(
-            {{"reference", reference}, {"error", result.error().message()}})));
+        print_line(json::dump(
+            json::Value::object({{"reference", reference}, {"error", result.error().message()}})));
       return;
     }
     bool shown = !global_.json && !options_.quiet;
@@ -128,11 +127,12 @@ class Pulls {
 Result<native::PullResult> pull_image(const Daemon& daemon, const native::PullRequest& request,
                                       ProgressView& view, size_t item) {
   std::optional<native::PullResult> result;
-  SKIFF_TRY(daemon.stream<native::PullEvent>(
-      native::kImagesService, "Pull", request, [&](native::PullEvent event) {
-        if (event.progress) view.update(item, std::move(*event.progress));
-        if (event.result) result = std::move(event.result);
-      }));
+  SKIFF_TRY(daemon.stream<native::PullEvent>(native::kImagesService, "Pull", request,
+                                             [&](native::PullEvent event) {
+                                               if (event.progress)
+                                                 view.update(item, std::move(*event.progress));
+                                               if (event.result) result = std::move(event.result);
+                                             }));
   if (!result)
     return fail(Code::kInternal, "pull {}: skiffd ended it without a result", request.reference);
   return *std::move(result);
@@ -172,18 +172,19 @@ Result<int> push(const Global& global, const PushOptions& options) {
                     STDOUT_FILENO);
   view.add("push " + familiar(target));
   Clock::time_point begin = Clock::now();
-  SKIFF_TRY(daemon.stream<native::PushEvent>(
-      native::kImagesService, "Push", request, [&](native::PushEvent event) {
-        if (event.progress) view.update(0, std::move(*event.progress));
-      }));
+  SKIFF_TRY(daemon.stream<native::PushEvent>(native::kImagesService, "Push", request,
+                                             [&](native::PushEvent event) {
+                                               if (event.progress)
+                                                 view.update(0, std::move(*event.progress));
+                                             }));
   auto took = Clock::now() - begin;
   bool shown = !global.json && !options.quiet;
-  view.finish(0, shown ? fmt::format("{}: pushed in {}", familiar(target), human_duration(took)) : "");
+  view.finish(0,
+              shown ? fmt::format("{}: pushed in {}", familiar(target), human_duration(took)) : "");
   if (global.json)
-    print_json(json::Value::object(
-        {{"name", options.name},
-         {"target", target},
-         {"seconds", std::chrono::duration<double>(took).count()}}));
+    print_json(json::Value::object({{"name", options.name},
+                                    {"target", target},
+                                    {"seconds", std::chrono::duration<double>(took).count()}}));
   return 0;
 }
 

@@ -23,6 +23,8 @@ inline constexpr char kSystemService[] = "skiff.v1.System";
 using Labels = std::map<std::string, std::string>;
 using ttrpc::Empty;
 
+// clang-format off: a visitor is a table of numbers and names, a line or two each.
+
 // --- registries -------------------------------------------------------------------------------
 struct Credential {
   std::string host, username, password, identity_token, registry_token;
@@ -423,5 +425,7 @@ struct LoginRequest {
   bool plain_http = false, skip_verify = false;
   template <class V> void fields(V& v) { v(1, credential); v(2, plain_http); v(3, skip_verify); }
 };
+
+// clang-format on
 
 }  // namespace skiff::native

@@ -17,7 +17,9 @@ namespace pb = google::protobuf;
 // Counts the fields that a struct's visitor names.
 struct Counter {
   template <class T>
-  void operator()(uint32_t, const T&) { ++count; }
+  void operator()(uint32_t, const T&) {
+    ++count;
+  }
   int count = 0;
 };
 

@@ -87,8 +87,8 @@ Status run(const Parts& parts, sys::WorkerPool& pool, const CallPtr& call) {
   auto request = SKIFF_TRY(ttrpc::decode<RunRequest>(call->payload()));
   auto stdio = SKIFF_TRY(take_stdio(*call));
   auto spec = SKIFF_TRY(to_spec(std::move(request.spec)));
-  auto info = SKIFF_TRY(
-      parts.engine.run(call->context(), spec, std::move(stdio), to_size(request.size)));
+  auto info =
+      SKIFF_TRY(parts.engine.run(call->context(), spec, std::move(stdio), to_size(request.size)));
   RunEvent event;
   event.started = Started{info.id, info.pid};
   // The command that could not be run has its exit at once.
@@ -140,20 +140,20 @@ ttrpc::Service containers_service(const Parts& parts, sys::WorkerPool& pool) {
         return Empty{};
       });
   service.unary<ResizeRequest>(
-      "Resize",
-      [&parts](const Context& context, const ResizeRequest& request) -> Result<Empty> {
+      "Resize", [&parts](const Context& context, const ResizeRequest& request) -> Result<Empty> {
         SKIFF_TRY(parts.engine.resize(context, request.id, to_size(request.size)));
         return Empty{};
       });
   service.unary<RemoveContainerRequest>(
-      "Remove", [&parts](const Context& context,
-                         const RemoveContainerRequest& request) -> Result<Empty> {
+      "Remove",
+      [&parts](const Context& context, const RemoveContainerRequest& request) -> Result<Empty> {
         SKIFF_TRY(parts.engine.remove(context, request.id, request.force));
         return Empty{};
       });
   service.unary<ListContainersRequest>(
-      "List", [&parts](const Context& context, const ListContainersRequest& request)
-                  -> Result<ListContainersResponse> {
+      "List",
+      [&parts](const Context& context,
+               const ListContainersRequest& request) -> Result<ListContainersResponse> {
         ListContainersResponse out;
         for (const auto& each : SKIFF_TRY(parts.engine.list(context, request.all)))
           out.containers.push_back(to_message(each));

@@ -135,7 +135,9 @@ Container to_message(const engine::ContainerInfo& info) {
   return out;
 }
 
-engine::TerminalSize to_size(const TerminalSize& message) { return {message.rows, message.columns}; }
+engine::TerminalSize to_size(const TerminalSize& message) {
+  return {message.rows, message.columns};
+}
 
 Result<engine::ContainerSpec> to_spec(ContainerSpec message) {
   engine::ContainerSpec spec;

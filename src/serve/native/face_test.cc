@@ -1,5 +1,5 @@
-// The face between a real ttrpc client and server, over an image service and an engine that the test
-// plays.
+// The face between a real ttrpc client and server, over an image service and an engine that the
+// test plays.
 #include <csignal>
 #include <future>
 #include <thread>
@@ -34,10 +34,12 @@ class MockImages : public image::ImageService {
  public:
   MOCK_METHOD(Result<image::PullResult>, pull,
               (const Context&, const oci::Reference&, const image::PullOptions&,
-               const image::ProgressFn&), (override));
+               const image::ProgressFn&),
+              (override));
   MOCK_METHOD(Status, push,
-              (const Context&, const std::string&, const oci::Reference&,
-               const image::PushOptions&, const image::ProgressFn&), (override));
+              (const Context&, const std::string&, const oci::Reference&, const image::PushOptions&,
+               const image::ProgressFn&),
+              (override));
   MOCK_METHOD(Result<std::vector<image::ImageSummary>>, list,
               (const Context&, const std::vector<std::string>&), (override));
   MOCK_METHOD(Result<image::Image>, find, (const Context&, const std::string&), (override));
@@ -51,10 +53,11 @@ class MockImages : public image::ImageService {
               (override));
   MOCK_METHOD(Status, export_archive,
               (const Context&, const std::vector<std::string>&, image::ArchiveFormat,
-               const oci::Platform&, ByteSink&), (override));
+               const oci::Platform&, ByteSink&),
+              (override));
   MOCK_METHOD(Result<std::vector<image::Image>>, import_archive,
-              (const Context&, ByteSource&, const image::ImportOptions&,
-               const image::ProgressFn&), (override));
+              (const Context&, ByteSource&, const image::ImportOptions&, const image::ProgressFn&),
+              (override));
   MOCK_METHOD(Status, recover, (const Context&), (override));
 };
 
@@ -69,17 +72,15 @@ class MockEngine : public engine::Engine {
               (const Context&, const engine::ContainerSpec&, engine::Stdio, engine::TerminalSize),
               (override));
   MOCK_METHOD(Result<engine::ExitStatus>, wait, (const Context&, const std::string&), (override));
-  MOCK_METHOD(std::function<void()>, when_exited,
-              (const Context&, const std::string&, ExitFn), (override));
+  MOCK_METHOD(std::function<void()>, when_exited, (const Context&, const std::string&, ExitFn),
+              (override));
   MOCK_METHOD(Status, kill, (const Context&, const std::string&, int, bool), (override));
   MOCK_METHOD(Status, resize, (const Context&, const std::string&, engine::TerminalSize),
               (override));
   MOCK_METHOD(Status, close_stdin, (const Context&, const std::string&), (override));
   MOCK_METHOD(Status, remove, (const Context&, const std::string&, bool), (override));
-  MOCK_METHOD(Result<engine::ContainerInfo>, get, (const Context&, const std::string&),
-              (override));
-  MOCK_METHOD(Result<std::vector<engine::ContainerInfo>>, list, (const Context&, bool),
-              (override));
+  MOCK_METHOD(Result<engine::ContainerInfo>, get, (const Context&, const std::string&), (override));
+  MOCK_METHOD(Result<std::vector<engine::ContainerInfo>>, list, (const Context&, bool), (override));
   MOCK_METHOD(Status, recover, (const Context&), (override));
 };
 
@@ -127,8 +128,8 @@ class FaceTest : public ::testing::Test {
   template <class Event, class Request>
   Result<std::vector<Event>> stream(const char* service, const char* method, const Request& request,
                                     std::vector<sys::UniqueFd> fds = {}) {
-    auto events = SKIFF_TRY(client_->stream(context_, service, method, ttrpc::encode(request),
-                                            std::move(fds)));
+    auto events = SKIFF_TRY(
+        client_->stream(context_, service, method, ttrpc::encode(request), std::move(fds)));
     std::vector<Event> out;
     while (auto message = SKIFF_TRY(events->next()))
       out.push_back(SKIFF_TRY(ttrpc::decode<Event>(*message)));
@@ -154,25 +155,25 @@ class FaceTest : public ::testing::Test {
 };
 
 TEST_F(FaceTest, PullSendsProgressAndThenItsResult) {
-  EXPECT_CALL(images_, pull).WillOnce([](const Context& context, const oci::Reference& reference,
-                                         const image::PullOptions& options,
-                                         const image::ProgressFn& progress)
-                                          -> Result<image::PullResult> {
-    EXPECT_EQ(context.name_space(), "k8s.io");
-    EXPECT_EQ(reference.str(), "docker.io/library/redis:7");
-    EXPECT_EQ(options.platform.str(), "linux/arm64/v8");
-    EXPECT_FALSE(options.unpack);
-    EXPECT_TRUE(options.access.plain_http);
-    EXPECT_EQ(options.access.credentials->get("docker.io").value()->password, "secret");
-    EXPECT_EQ(options.access.credentials->get("mirror.io").value(), std::nullopt);
-    progress({"fetching", {{"sha256:1", image::LayerState::kUnpacking, 5, 9}}});
-    image::PullResult result;
-    result.image.name = reference.str();
-    result.image.digest = kDigest;
-    result.image.target = R"({"mediaType": "m"})";
-    result.fetched_bytes = 9;
-    return result;
-  });
+  EXPECT_CALL(images_, pull)
+      .WillOnce([](const Context& context, const oci::Reference& reference,
+                   const image::PullOptions& options,
+                   const image::ProgressFn& progress) -> Result<image::PullResult> {
+        EXPECT_EQ(context.name_space(), "k8s.io");
+        EXPECT_EQ(reference.str(), "docker.io/library/redis:7");
+        EXPECT_EQ(options.platform.str(), "linux/arm64/v8");
+        EXPECT_FALSE(options.unpack);
+        EXPECT_TRUE(options.access.plain_http);
+        EXPECT_EQ(options.access.credentials->get("docker.io").value()->password, "secret");
+        EXPECT_EQ(options.access.credentials->get("mirror.io").value(), std::nullopt);
+        progress({"fetching", {{"sha256:1", image::LayerState::kUnpacking, 5, 9}}});
+        image::PullResult result;
+        result.image.name = reference.str();
+        result.image.digest = kDigest;
+        result.image.target = R"({"mediaType": "m"})";
+        result.fetched_bytes = 9;
+        return result;
+      });
   PullRequest request;
   request.reference = "redis:7";
   request.platform = "arm64";
@@ -205,8 +206,8 @@ TEST_F(FaceTest, ErrorsSayWhatFailedAndKeepTheirCode) {
 
 TEST_F(FaceTest, ADigestIsNoName) {
   EXPECT_CALL(images_, tag).Times(0);
-  auto response = call<TagImageResponse>(kImagesService, "Tag",
-                                         TagImageRequest{"redis", "x@" + kDigest.str()});
+  auto response =
+      call<TagImageResponse>(kImagesService, "Tag", TagImageRequest{"redis", "x@" + kDigest.str()});
   EXPECT_EQ(response.error().code(), Code::kInvalidArgument);
 }
 
@@ -222,8 +223,8 @@ TEST_F(FaceTest, OnlyTheLastNameMakesGarbage) {
 
 TEST_F(FaceTest, ArchivesUseTheDescriptorThatCame) {
   EXPECT_CALL(images_, export_archive)
-      .WillOnce([](const Context&, const std::vector<std::string>& names, image::ArchiveFormat format,
-                   const oci::Platform&, ByteSink& sink) {
+      .WillOnce([](const Context&, const std::vector<std::string>& names,
+                   image::ArchiveFormat format, const oci::Platform&, ByteSink& sink) {
         EXPECT_EQ(names, std::vector<std::string>{"redis"});
         EXPECT_EQ(format, image::ArchiveFormat::kOciLayout);
         return sink.write(as_bytes("archive"));
@@ -280,7 +281,8 @@ TEST_F(FaceTest, RunTellsOfTheStartAndTheExit) {
   request.spec.entrypoint = StringList{{"/e"}};
   request.spec.mounts.push_back({MountType::kTmpfs, "", "/t", false, {}});
   request.size = {30, 100};
-  auto events = *client_->stream(context_, kContainersService, "Run", ttrpc::encode(request), fds(3));
+  auto events =
+      *client_->stream(context_, kContainersService, "Run", ttrpc::encode(request), fds(3));
   auto started = ttrpc::decode<RunEvent>(*events->next().value());
   EXPECT_EQ(started->started->pid, 77);
   EXPECT_FALSE(started->exited);
@@ -292,13 +294,14 @@ TEST_F(FaceTest, RunTellsOfTheStartAndTheExit) {
 }
 
 TEST_F(FaceTest, ACommandThatCannotRunHasItsExitAtOnce) {
-  EXPECT_CALL(engine_, run).WillOnce([](auto&, auto&, engine::Stdio, engine::TerminalSize)
-                                         -> Result<engine::ContainerInfo> {
-    engine::ContainerInfo info;
-    info.phase = engine::Phase::kExited;
-    info.exit = engine::ExitStatus{127, false, 5, "no such file"};
-    return info;
-  });
+  EXPECT_CALL(engine_, run)
+      .WillOnce(
+          [](auto&, auto&, engine::Stdio, engine::TerminalSize) -> Result<engine::ContainerInfo> {
+            engine::ContainerInfo info;
+            info.phase = engine::Phase::kExited;
+            info.exit = engine::ExitStatus{127, false, 5, "no such file"};
+            return info;
+          });
   EXPECT_CALL(engine_, when_exited).Times(0);
   auto events = stream<RunEvent>(kContainersService, "Run", RunRequest{}, fds(3));
   ASSERT_TRUE(events) << events.error().message();
@@ -317,8 +320,8 @@ TEST_F(FaceTest, ACallerThatGoesTakesItsWaitAlong) {
   std::promise<void> waiting, taken_back;
   engine::Engine::ExitFn kept;
   EXPECT_CALL(engine_, when_exited(_, "abc", _))
-      .WillOnce([&](const Context&, const std::string&, engine::Engine::ExitFn done)
-                    -> std::function<void()> {
+      .WillOnce([&](const Context&, const std::string&,
+                    engine::Engine::ExitFn done) -> std::function<void()> {
         kept = std::move(done);
         waiting.set_value();
         return [&] { taken_back.set_value(); };
@@ -352,7 +355,9 @@ TEST_F(FaceTest, ControlsReachTheEngine) {
       .WillOnce(Return(fail(Code::kFailedPrecondition, "it runs")));
   EXPECT_TRUE(call<Empty>(kContainersService, "Kill", KillRequest{"abc", SIGTERM, true}));
   EXPECT_EQ(call<Empty>(kContainersService, "Remove", RemoveContainerRequest{"abc", true})
-                .error().message(), "it runs");
+                .error()
+                .message(),
+            "it runs");
 }
 
 TEST_F(FaceTest, TheDaemonAnswersForItself) {
@@ -372,13 +377,12 @@ TEST_F(FaceTest, TheDaemonAnswersForItself) {
 
 TEST_F(FaceTest, LeasesAreListedAndRemoved) {
   const CrashPoint point("native.test.lease");
-  EXPECT_TRUE(store_->write(Context(), point, metadata::Durability::kDurable,
-                            [](metadata::Transaction& txn) -> Status {
-                              SKIFF_TRY(metadata::namespaces::ensure(txn, "k8s.io"));
-                              SKIFF_TRY(metadata::leases::create(txn, "k8s.io", {"l1", {{"k", "v"}}, 5}));
-                              return metadata::leases::add_resource(txn, "k8s.io", "l1",
-                                                                    {"content", kDigest.str()});
-                            }));
+  EXPECT_TRUE(store_->write(
+      Context(), point, metadata::Durability::kDurable, [](metadata::Transaction& txn) -> Status {
+        SKIFF_TRY(metadata::namespaces::ensure(txn, "k8s.io"));
+        SKIFF_TRY(metadata::leases::create(txn, "k8s.io", {"l1", {{"k", "v"}}, 5}));
+        return metadata::leases::add_resource(txn, "k8s.io", "l1", {"content", kDigest.str()});
+      }));
   auto listed = call<ListLeasesResponse>(kSystemService, "ListLeases", ListLeasesRequest{});
   ASSERT_EQ(listed->leases.size(), 1u);
   EXPECT_EQ(listed->leases[0].id, "l1");

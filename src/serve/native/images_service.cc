@@ -165,17 +165,17 @@ ttrpc::Service images_service(const Parts& parts) {
   service.unary<ListImagesRequest>("List", [&parts](const Context& context, const auto& request) {
     return list(parts, context, request);
   });
-  service.unary<InspectImageRequest>(
-      "Inspect", [&parts](const Context& context, const auto& request) {
-        return inspect(parts, context, request);
-      });
+  service.unary<InspectImageRequest>("Inspect",
+                                     [&parts](const Context& context, const auto& request) {
+                                       return inspect(parts, context, request);
+                                     });
   service.unary<TagImageRequest>("Tag", [&parts](const Context& context, const auto& request) {
     return tag(parts, context, request);
   });
-  service.unary<RemoveImageRequest>(
-      "Remove", [&parts](const Context& context, const auto& request) {
-        return remove(parts, context, request);
-      });
+  service.unary<RemoveImageRequest>("Remove",
+                                    [&parts](const Context& context, const auto& request) {
+                                      return remove(parts, context, request);
+                                    });
   return service;
 }
 

@@ -28,8 +28,8 @@ std::string cgroup_layout() {
   if (statfs("/sys/fs/cgroup", &root) != 0) return "none";
   if (root.f_type == CGROUP2_SUPER_MAGIC) return "v2";
   struct statfs unified{};
-  bool hybrid = statfs("/sys/fs/cgroup/unified", &unified) == 0 &&
-                unified.f_type == CGROUP2_SUPER_MAGIC;
+  bool hybrid =
+      statfs("/sys/fs/cgroup/unified", &unified) == 0 && unified.f_type == CGROUP2_SUPER_MAGIC;
   return hybrid ? "v1 (hybrid)" : "v1";
 }
 
@@ -67,8 +67,7 @@ Result<ListLeasesResponse> list_leases(const Parts& parts, const Context& contex
   ListLeasesResponse out;
   const std::string& ns = context.name_space();
   SKIFF_TRY(parts.store.read(context, [&](metadata::Reader& reader) -> Status {
-    for (metadata::Lease& lease :
-         SKIFF_TRY(metadata::leases::list(reader, ns, request.filters))) {
+    for (metadata::Lease& lease : SKIFF_TRY(metadata::leases::list(reader, ns, request.filters))) {
       Lease message{lease.id, lease.created, std::move(lease.labels), {}};
       for (metadata::LeaseResource& resource :
            SKIFF_TRY(metadata::leases::resources(reader, ns, lease.id)))
@@ -82,18 +81,17 @@ Result<ListLeasesResponse> list_leases(const Parts& parts, const Context& contex
 
 Result<Empty> remove_lease(const Parts& parts, const Context& context,
                            const RemoveLeaseRequest& request) {
-  SKIFF_TRY(parts.store.write(context, kRemoveLease, metadata::Durability::kDurable,
-                              [&](metadata::Transaction& txn) {
-                                return metadata::leases::remove(txn, context.name_space(),
-                                                                request.id);
-                              }));
+  SKIFF_TRY(parts.store.write(
+      context, kRemoveLease, metadata::Durability::kDurable, [&](metadata::Transaction& txn) {
+        return metadata::leases::remove(txn, context.name_space(), request.id);
+      }));
   parts.removed();
   return Empty{};
 }
 
 Result<GcResponse> collect(const Parts& parts, const Context& context) {
   auto stats = SKIFF_TRY(parts.collect(context));
-  return GcResponse{stats.blobs,  stats.snapshots,   stats.ingests,
+  return GcResponse{stats.blobs,  stats.snapshots,    stats.ingests,
                     stats.leases, stats.mark.count(), stats.sweep.count()};
 }
 
@@ -137,8 +135,8 @@ Result<FsckResponse> fsck(const Parts& parts, const Context& context, const Fsck
   auto report = SKIFF_TRY(parts.fsck(context, request.deep));
   FsckResponse out{{}, report.blobs, report.layers, report.containers, report.hashed_bytes};
   for (skiff::Finding& finding : report.findings)
-    out.findings.push_back({std::move(finding.kind), std::move(finding.subject),
-                            std::move(finding.detail)});
+    out.findings.push_back(
+        {std::move(finding.kind), std::move(finding.subject), std::move(finding.detail)});
   return out;
 }
 
@@ -146,8 +144,8 @@ Result<Empty> login(const Parts& parts, const Context& context, const LoginReque
   if (request.credential.host.empty())
     return fail(Code::kInvalidArgument, "login: no registry was named");
   Access access{{request.credential}, request.plain_http, request.skip_verify};
-  SKIFF_TRY_WRAP(parts.login(context, request.credential.host, to_access(access)),
-                 "log in to {}", request.credential.host);
+  SKIFF_TRY_WRAP(parts.login(context, request.credential.host, to_access(access)), "log in to {}",
+                 request.credential.host);
   return Empty{};
 }
 
@@ -168,15 +166,13 @@ ttrpc::Service system_service(const Parts& parts) {
       "RemoveLease", [&parts](const Context& context, const RemoveLeaseRequest& request) {
         return remove_lease(parts, context, request);
       });
+  service.unary<Empty>("Collect",
+                       [&parts](const Context& context, Empty) { return collect(parts, context); });
   service.unary<Empty>(
-      "Collect", [&parts](const Context& context, Empty) { return collect(parts, context); });
-  service.unary<Empty>("DiskUsage", [&parts](const Context& context, Empty) {
-    return disk_usage(parts, context);
+      "DiskUsage", [&parts](const Context& context, Empty) { return disk_usage(parts, context); });
+  service.unary<FsckRequest>("Check", [&parts](const Context& context, const FsckRequest& request) {
+    return fsck(parts, context, request);
   });
-  service.unary<FsckRequest>("Check",
-                             [&parts](const Context& context, const FsckRequest& request) {
-                               return fsck(parts, context, request);
-                             });
   service.unary<LoginRequest>("Login",
                               [&parts](const Context& context, const LoginRequest& request) {
                                 return login(parts, context, request);
