@@ -1,5 +1,5 @@
-// A container's bundle: the folder that the OCI runtime reads, and where our shim keeps what belongs
-// to this run. It lives in the state folder and ends with the boot.
+// A container's bundle: the folder that the OCI runtime reads, and where our shim keeps what
+// belongs to this run. It lives in the state folder and ends with the boot.
 //
 //   <state>/bundles/<namespace>/<id>/config.json   the OCI runtime spec
 //                                    rootfs/       where the root file system is mounted

@@ -26,7 +26,8 @@ HostLimits read_limits() {
     if (bounding >> i & 1) limits.capabilities.push_back(all[i]);
     if (all[i] == "CAP_SYS_RESOURCE") limits.may_raise = effective >> i & 1;
   }
-  limits.oom_score_adj = std::atoi(sys::read_file("/proc/self/oom_score_adj").value_or("0").c_str());
+  limits.oom_score_adj =
+      std::atoi(sys::read_file("/proc/self/oom_score_adj").value_or("0").c_str());
   auto cgroups = sys::CgroupHost::detect();
   limits.cgroup_v2 = cgroups && cgroups->mode == sys::CgroupMode::kV2;
   return limits;
@@ -34,14 +35,22 @@ HostLimits read_limits() {
 
 const std::map<std::string, __rlimit_resource>& rlimit_types() {
   static const std::map<std::string, __rlimit_resource> kTypes = {
-      {"RLIMIT_AS", RLIMIT_AS},           {"RLIMIT_CORE", RLIMIT_CORE},
-      {"RLIMIT_CPU", RLIMIT_CPU},         {"RLIMIT_DATA", RLIMIT_DATA},
-      {"RLIMIT_FSIZE", RLIMIT_FSIZE},     {"RLIMIT_LOCKS", RLIMIT_LOCKS},
-      {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK}, {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
-      {"RLIMIT_NICE", RLIMIT_NICE},       {"RLIMIT_NOFILE", RLIMIT_NOFILE},
-      {"RLIMIT_NPROC", RLIMIT_NPROC},     {"RLIMIT_RSS", RLIMIT_RSS},
-      {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},   {"RLIMIT_RTTIME", RLIMIT_RTTIME},
-      {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING}, {"RLIMIT_STACK", RLIMIT_STACK}};
+      {"RLIMIT_AS", RLIMIT_AS},
+      {"RLIMIT_CORE", RLIMIT_CORE},
+      {"RLIMIT_CPU", RLIMIT_CPU},
+      {"RLIMIT_DATA", RLIMIT_DATA},
+      {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+      {"RLIMIT_LOCKS", RLIMIT_LOCKS},
+      {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+      {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
+      {"RLIMIT_NICE", RLIMIT_NICE},
+      {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+      {"RLIMIT_NPROC", RLIMIT_NPROC},
+      {"RLIMIT_RSS", RLIMIT_RSS},
+      {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
+      {"RLIMIT_RTTIME", RLIMIT_RTTIME},
+      {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+      {"RLIMIT_STACK", RLIMIT_STACK}};
   return kTypes;
 }
 
@@ -73,8 +82,9 @@ int clamp_oom_score(const HostLimits& host, std::optional<int> wanted,
   int score = wanted.value_or(0);
   if (host.may_raise || score >= host.oom_score_adj) return score;
   if (wanted)
-    warnings.push_back(fmt::format("the OOM score adjustment cannot be below {} here, {} was asked for",
-                                   host.oom_score_adj, score));
+    warnings.push_back(
+        fmt::format("the OOM score adjustment cannot be below {} here, {} was asked for",
+                    host.oom_score_adj, score));
   return host.oom_score_adj;
 }
 

@@ -17,8 +17,8 @@ struct HostLimits {
   static const HostLimits& here();  // read once
 };
 
-// The same rlimit, or a lower one where ours is lower and may not be exceeded; says so in `warnings`.
-// InvalidArgument for an unknown type.
+// The same rlimit, or a lower one where ours is lower and may not be exceeded; says so in
+// `warnings`. InvalidArgument for an unknown type.
 Result<SpecRlimit> clamp_rlimit(const HostLimits& host, const SpecRlimit& wanted,
                                 std::vector<std::string>& warnings);
 int clamp_oom_score(const HostLimits& host, std::optional<int> wanted,

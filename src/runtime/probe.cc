@@ -17,7 +17,8 @@ namespace {
 
 constexpr auto kTrialLimit = std::chrono::seconds(20);
 
-// A root file system with nothing but the program; its libraries, should it have any, are the host's.
+// A root file system with nothing but the program; its libraries, should it have any, are the
+// host's.
 Result<Bundle> make_trial(const sys::Path& probe_binary, const sys::Path& scratch,
                           const std::string& id) {
   Bundle bundle(scratch / id, id);
@@ -71,7 +72,8 @@ std::optional<RuntimeInfo> read_cache(const sys::Path& cache, const std::string&
   if (!entry) return {};
   auto field = [&](const char* key) { return entry->get_string(key, "").value_or(""); };
   RuntimeInfo info{field("name"), field("program"), field("reason"), true};
-  if (field("wanted") != wanted || info.program.empty() || field("identity") != identity(info.program))
+  if (field("wanted") != wanted || info.program.empty() ||
+      field("identity") != identity(info.program))
     return {};
   return info;
 }
@@ -91,8 +93,8 @@ void write_cache(const sys::Path& cache, const std::string& wanted, const Runtim
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return ::access(name.c_str(), X_OK) == 0 ? name : "";
   const char* path = std::getenv("PATH");
-  std::string folders = fmt::format("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                                    path ? path : "");
+  std::string folders = fmt::format(
+      "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", path ? path : "");
   for (size_t at = 0; at < folders.size();) {
     size_t end = std::min(folders.find(':', at), folders.size());
     std::string candidate = folders.substr(at, end - at) + "/" + name;
@@ -121,15 +123,17 @@ Result<RuntimeInfo> choose_runtime(const Context& context, const std::string& wa
                                    const sys::Path& probe_binary, const sys::Path& cache) {
   if (auto known = read_cache(cache, wanted)) return *known;
   std::string tried;
-  auto candidates = wanted.empty() ? std::vector<std::string>{"runc", "crun"}
-                                   : std::vector<std::string>{wanted};
+  auto candidates =
+      wanted.empty() ? std::vector<std::string>{"runc", "crun"} : std::vector<std::string>{wanted};
   for (const std::string& name : candidates) {
     std::string program = find_program(name);
     RuntimeInfo info{name, program, "not installed", false};
     if (!program.empty()) info = try_runtime(context, program, probe_binary, cache.parent_path());
     if (info.works) {
-      log::info("chose the OCI runtime", {{"name", info.name}, {"program", info.program},
-                                          {"reason", info.reason}, {"refused", tried}});
+      log::info("chose the OCI runtime", {{"name", info.name},
+                                          {"program", info.program},
+                                          {"reason", info.reason},
+                                          {"refused", tried}});
       write_cache(cache, wanted, info);
       return info;
     }

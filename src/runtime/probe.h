@@ -22,9 +22,10 @@ struct RuntimeInfo {
 RuntimeInfo try_runtime(const Context& context, const std::string& program,
                         const sys::Path& probe_binary, const sys::Path& scratch);
 
-// The first of runc and crun (or the one `wanted`, a name or path) that works. What was found stands
-// in `cache` with the program's identity (path, size, times, boot id), so a later start of the
-// daemon tries nothing; the choice and its reason are logged. NotFound names all that was tried.
+// The first of runc and crun (or the one `wanted`, a name or path) that works. What was found
+// stands in `cache` with the program's identity (path, size, times, boot id), so a later start of
+// the daemon tries nothing; the choice and its reason are logged. NotFound names all that was
+// tried.
 Result<RuntimeInfo> choose_runtime(const Context& context, const std::string& wanted,
                                    const sys::Path& probe_binary, const sys::Path& cache);
 

@@ -100,14 +100,17 @@ std::vector<std::string> allowed_calls(const json::Value& profile) {
 
 TEST(Seccomp, DeniesWhatTheDefaultsOfTheFieldDeny) {
   auto calls = allowed_calls(default_seccomp(default_capabilities()));
-  for (const char* good : {"read", "openat", "execve", "futex", "accept4", "chroot", "rseq", "statx"})
+  for (const char* good :
+       {"read", "openat", "execve", "futex", "accept4", "chroot", "rseq", "statx"})
     EXPECT_THAT(calls, Contains(good));
-  for (const char* bad : {"mount", "umount2", "setns", "unshare", "bpf", "reboot", "init_module",
-                          "kexec_load", "keyctl", "add_key", "request_key", "swapon", "io_uring_setup",
-                          "userfaultfd", "perf_event_open", "open_by_handle_at", "clone", "clone3"})
+  for (const char* bad :
+       {"mount", "umount2", "setns", "unshare", "bpf", "reboot", "init_module", "kexec_load",
+        "keyctl", "add_key", "request_key", "swapon", "io_uring_setup", "userfaultfd",
+        "perf_event_open", "open_by_handle_at", "clone", "clone3"})
     EXPECT_THAT(calls, Not(Contains(bad)));
   std::sort(calls.begin(), calls.end());
-  EXPECT_EQ(std::adjacent_find(calls.begin(), calls.end()), calls.end()) << "a call is listed twice";
+  EXPECT_EQ(std::adjacent_find(calls.begin(), calls.end()), calls.end())
+      << "a call is listed twice";
 }
 
 TEST(Seccomp, CapabilitiesBringTheirCalls) {
@@ -163,8 +166,8 @@ TEST_F(SpecTest, HasTheDefaultsThatUsersExpect) {
 TEST_F(SpecTest, WhatTheUserSetsStays) {
   options_.env = {"PATH=/mine", "HOME=/home", "EMPTY="};
   options_.terminal = true;
-  EXPECT_THAT(env(), testing::UnorderedElementsAre("PATH=/mine", "HOME=/home", "EMPTY=",
-                                                   "HOSTNAME=box", "TERM=xterm"));
+  EXPECT_THAT(env(), testing::UnorderedElementsAre("PATH=/mine", "HOME=/home",
+                                                   "EMPTY=", "HOSTNAME=box", "TERM=xterm"));
 }
 
 TEST_F(SpecTest, OthersThanRootStartWithoutEffectiveCapabilities) {
@@ -229,7 +232,8 @@ TEST(HostLimits, WhatCannotBeGivenIsClampedAndSaid) {
   EXPECT_LE(limit->soft, limit->hard);
   EXPECT_EQ(clamp_oom_score(host, -500, warnings), 100);
   EXPECT_EQ(clamp_oom_score(host, 500, warnings), 500);
-  EXPECT_THAT(clamp_capabilities(host, {"CAP_CHOWN", "CAP_KILL"}, warnings), ElementsAre("CAP_CHOWN"));
+  EXPECT_THAT(clamp_capabilities(host, {"CAP_CHOWN", "CAP_KILL"}, warnings),
+              ElementsAre("CAP_CHOWN"));
   EXPECT_EQ(warnings.size(), 3u);
   EXPECT_EQ(clamp_oom_score(host, {}, warnings), 100);
   EXPECT_EQ(warnings.size(), 3u);  // a default that cannot be kept is no news
@@ -262,7 +266,9 @@ TEST(FailureCodes, FollowTheRuntimesWords) {
   auto code = [](const char* words) {
     return exit_code_of_failure(Error(Code::kFailedPrecondition, words));
   };
-  EXPECT_EQ(code("unable to start container process: exec: \"x\": executable file not found in $PATH"), 127);
+  EXPECT_EQ(
+      code("unable to start container process: exec: \"x\": executable file not found in $PATH"),
+      127);
   EXPECT_EQ(code("exec: \"/x\": stat /x: no such file or directory"), 127);
   EXPECT_EQ(code("executable file `x` not found in $PATH: No such file or directory"), 127);
   EXPECT_EQ(code("exec: \"/x\": permission denied"), 126);
@@ -271,7 +277,8 @@ TEST(FailureCodes, FollowTheRuntimesWords) {
 
 TEST(BundleTest, IdsAreFileNames) {
   EXPECT_TRUE(check_id("a1_b.c-d"));
-  for (const char* bad : {"", ".", "..", "-a", "a/b", "a b", "a\n"}) EXPECT_FALSE(check_id(bad)) << bad;
+  for (const char* bad : {"", ".", "..", "-a", "a/b", "a b", "a\n"})
+    EXPECT_FALSE(check_id(bad)) << bad;
   EXPECT_FALSE(check_id(std::string(129, 'a')));
   EXPECT_FALSE(check_id(std::string_view("a\0b", 3)));
 }

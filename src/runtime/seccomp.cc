@@ -1,5 +1,5 @@
-// The default seccomp profile. What is allowed follows the public profiles of Docker and containerd,
-// so that what runs there runs here; it is grouped here by what the calls are for.
+// The default seccomp profile. What is allowed follows the public profiles of Docker and
+// containerd, so that what runs there runs here; it is grouped here by what the calls are for.
 #include <algorithm>
 
 #include "runtime/spec.h"
@@ -22,17 +22,20 @@ constexpr const char* kFiles =
 constexpr const char* kWatching =
     "epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait "
     "epoll_wait_old eventfd eventfd2 fanotify_mark inotify_add_watch inotify_init inotify_init1 "
-    "inotify_rm_watch _newselect pipe pipe2 poll ppoll ppoll_time64 pselect6 pselect6_time64 select "
+    "inotify_rm_watch _newselect pipe pipe2 poll ppoll ppoll_time64 pselect6 pselect6_time64 "
+    "select "
     "io_cancel io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit";
 constexpr const char* kMemory =
-    "brk madvise map_shadow_stack membarrier memfd_create memfd_secret mincore mlock mlock2 mlockall "
+    "brk madvise map_shadow_stack membarrier memfd_create memfd_secret mincore mlock mlock2 "
+    "mlockall "
     "mmap mmap2 mprotect mremap mseal msync munlock munlockall munmap pkey_alloc pkey_free "
     "pkey_mprotect remap_file_pages cachestat process_mrelease";
 constexpr const char* kProcesses =
     "alarm capget capset execve execveat exit exit_group fork futex futex_requeue futex_time64 "
     "futex_wait futex_waitv futex_wake getegid getegid32 geteuid geteuid32 getgid getgid32 "
     "getgroups getgroups32 getpgid getpgrp getpid getppid getpriority getresgid getresgid32 "
-    "getresuid getresuid32 getrlimit get_robust_list getrusage getsid get_thread_area gettid getuid "
+    "getresuid getresuid32 getrlimit get_robust_list getrusage getsid get_thread_area gettid "
+    "getuid "
     "getuid32 ioprio_get ioprio_set kill landlock_add_rule landlock_create_ruleset "
     "landlock_restrict_self pause pidfd_open pidfd_send_signal prctl prlimit64 restart_syscall "
     "riscv_hwprobe rseq seccomp setfsgid setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups "
@@ -52,11 +55,13 @@ constexpr const char* kTime =
     "adjtimex clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime "
     "clock_gettime64 clock_nanosleep clock_nanosleep_time64 getitimer gettimeofday nanosleep "
     "setitimer time timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 "
-    "timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime "
+    "timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 "
+    "timerfd_settime "
     "timerfd_settime64 times";
 constexpr const char* kSockets =
     "accept accept4 bind connect getpeername getsockname getsockopt listen recv recvfrom recvmmsg "
-    "recvmmsg_time64 recvmsg send sendmmsg sendmsg sendto setsockopt shutdown socketcall socketpair";
+    "recvmmsg_time64 recvmsg send sendmmsg sendmsg sendto setsockopt shutdown socketcall "
+    "socketpair";
 constexpr const char* kIpc =
     "ipc mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend "
     "mq_timedsend_time64 mq_unlink msgctl msgget msgrcv msgsnd semctl semget semop semtimedop "
@@ -79,7 +84,8 @@ constexpr Grant kGrants[] = {
     {"CAP_DAC_READ_SEARCH", "open_by_handle_at"},
     {"CAP_SYS_ADMIN",
      "bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick listmount lookup_dcookie "
-     "lsm_get_self_attr lsm_list_modules lsm_set_self_attr mount mount_setattr move_mount open_tree "
+     "lsm_get_self_attr lsm_list_modules lsm_set_self_attr mount mount_setattr move_mount "
+     "open_tree "
      "perf_event_open quotactl quotactl_fd setdomainname sethostname setns statmount syslog umount "
      "umount2 unshare"},
     {"CAP_SYS_BOOT", "reboot"},

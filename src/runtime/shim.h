@@ -1,4 +1,5 @@
-// A shim: the process that stays with a container, drives the OCI runtime for it and knows its exit.
+// A shim: the process that stays with a container, drives the OCI runtime for it and knows its
+// exit.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ namespace skiff::runtime {
 using ttrpc::SystemTime;
 
 // The process's ends; an absent one is /dev/null. With a terminal `in` and `out` are the two sides
-// that the shim copies to and from the pty; `err` is unused. The shim keeps what it needs: these may
-// be closed once the call returns.
+// that the shim copies to and from the pty; `err` is unused. The shim keeps what it needs: these
+// may be closed once the call returns.
 struct Stdio {
   sys::UniqueFd in, out, err;
   bool terminal = false;

@@ -112,7 +112,8 @@ class LocalShimManager : public ShimManager {
   }
   Status clean_locked(const Context& context, const Bundle& bundle);
   Status spawn_shim(const Context& context, const Bundle& bundle);
-  std::unique_ptr<TtrpcShim> connected(const Context& context, std::shared_ptr<ttrpc::Client> client) {
+  std::unique_ptr<TtrpcShim> connected(const Context& context,
+                                       std::shared_ptr<ttrpc::Client> client) {
     return std::make_unique<TtrpcShim>(std::move(client), runtime_root(context));
   }
 
@@ -140,8 +141,8 @@ Result<std::unique_ptr<Shim>> LocalShimManager::launch(const Context& context,
   }
   SKIFF_TRY(bundle.make());
   Status spawned = spawn_shim(context, bundle);
-  auto client = spawned ? ttrpc::Client::connect(bundle.socket().string())
-                        : std::unexpected(spawned.error());
+  auto client =
+      spawned ? ttrpc::Client::connect(bundle.socket().string()) : std::unexpected(spawned.error());
   if (client) return connected(context, std::move(*client));
   static_cast<void>(clean_locked(context.detached(), bundle));
   return std::unexpected(std::move(client).error().wrap("start a shim"));
@@ -154,8 +155,8 @@ Status LocalShimManager::spawn_shim(const Context& context, const Bundle& bundle
       SKIFF_TRY(sys::open_file(bundle.shim_log(), O_WRONLY | O_CREAT | O_APPEND, 0600));
   sys::SpawnOptions spawn;
   spawn.program = options_.shim_program;
-  spawn.args = {"skiff-shim", "-namespace", context.name_space(), "-id", bundle.id(),
-                "-leave-when-idle"};
+  spawn.args = {"skiff-shim", "-namespace", context.name_space(),
+                "-id",        bundle.id(),  "-leave-when-idle"};
   if (!options_.shim_cgroup.empty())
     spawn.args.insert(spawn.args.end(), {"-cgroup", options_.shim_cgroup});
   spawn.args.emplace_back("serve");
@@ -166,16 +167,17 @@ Status LocalShimManager::spawn_shim(const Context& context, const Bundle& bundle
   spawn.new_session = true;
   sys::Child child = SKIFF_TRY(sys::spawn(spawn));
   uint64_t start = SKIFF_TRY(sys::process_start_time(child.pid));
-  SKIFF_TRY(sys::write_file(bundle.shim_pid(),
-                            fmt::format("{} {} {}\n", child.pid, start, kVersion)));
+  SKIFF_TRY(
+      sys::write_file(bundle.shim_pid(), fmt::format("{} {} {}\n", child.pid, start, kVersion)));
   // The daemon is its parent for as long as it lives itself, and reaps it.
   auto fd = std::make_shared<sys::UniqueFd>(std::move(child.pidfd));
   auto token = std::make_shared<std::atomic<sys::EventLoop::Token>>(0);
-  *token = SKIFF_TRY(loop_->add(fd->get(), EPOLLIN, [loop = loop_.get(), fd, token, pid = child.pid](uint32_t) {
-    if (*token == 0) return;  // add has not returned yet; it stays ready
-    static_cast<void>(sys::reap(pid));
-    loop->remove(*token);
-  }));
+  *token = SKIFF_TRY(
+      loop_->add(fd->get(), EPOLLIN, [loop = loop_.get(), fd, token, pid = child.pid](uint32_t) {
+        if (*token == 0) return;  // add has not returned yet; it stays ready
+        static_cast<void>(sys::reap(pid));
+        loop->remove(*token);
+      }));
   return ok();
 }
 
@@ -185,8 +187,8 @@ Result<std::unique_ptr<Shim>> LocalShimManager::adopt(const Context& context,
   auto client = ttrpc::Client::connect(bundle(context, id).socket().string());
   if (!client) {
     bool none = client.error().is(Code::kNotFound) || client.error().sys_errno() == ECONNREFUSED;
-    return std::unexpected(std::move(client).error().with_code(none ? Code::kNotFound
-                                                                    : Code::kUnavailable));
+    return std::unexpected(
+        std::move(client).error().with_code(none ? Code::kNotFound : Code::kUnavailable));
   }
   auto shim = connected(context, std::move(*client));
   auto hello = SKIFF_TRY_WRAP(shim->hello(context.with_timeout(kHelloLimit)), "shim of {}", id);
@@ -227,8 +229,7 @@ Result<std::vector<std::string>> LocalShimManager::list_namespaces() {
 Result<RuntimeInfo> LocalShimManager::runtime(const Context& context, const std::string& name) {
   if (!name.empty() && name != options_.runtime) {
     std::string program = find_program(name);
-    if (program.empty())
-      return fail(Code::kNotFound, "OCI runtime {:?} is not installed", name);
+    if (program.empty()) return fail(Code::kNotFound, "OCI runtime {:?} is not installed", name);
     return RuntimeInfo{sys::Path(program).filename().string(), program, "asked for by name", true};
   }
   auto held = locks_.lock("");
@@ -253,7 +254,8 @@ Result<std::unique_ptr<ShimManager>> ShimManager::create(ShimManagerOptions opti
   SKIFF_TRY(sys::make_dirs(options.state / "bundles", 0711));
   auto loop = SKIFF_TRY(sys::shared_event_loop());
   auto cgroups = SKIFF_TRY(sys::CgroupHost::detect());
-  return std::make_unique<LocalShimManager>(std::move(options), std::move(loop), std::move(cgroups));
+  return std::make_unique<LocalShimManager>(std::move(options), std::move(loop),
+                                            std::move(cgroups));
 }
 
 }  // namespace skiff::runtime

@@ -88,8 +88,8 @@ Value mounts_value(const SpecOptions& options) {
   const char* access = options.privileged ? "rw" : "ro";
   Value mounts = Value::array();
   mounts.push_back(mount_value("proc", "proc", "/proc", {"nosuid", "noexec", "nodev"}));
-  mounts.push_back(mount_value("tmpfs", "tmpfs", "/dev",
-                               {"nosuid", "strictatime", "mode=755", "size=65536k"}));
+  mounts.push_back(
+      mount_value("tmpfs", "tmpfs", "/dev", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
   mounts.push_back(mount_value("devpts", "devpts", "/dev/pts",
                                {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
                                 fmt::format("gid={}", kTtyGroup)}));
@@ -101,9 +101,9 @@ Value mounts_value(const SpecOptions& options) {
     mounts.push_back(mount_value("bind", "/dev/shm", "/dev/shm", {"rbind"}));
   } else {
     mounts.push_back(mount_value("mqueue", "mqueue", "/dev/mqueue", {"nosuid", "noexec", "nodev"}));
-    mounts.push_back(mount_value("tmpfs", "shm", "/dev/shm",
-                                 {"nosuid", "noexec", "nodev", "mode=1777",
-                                  fmt::format("size={}", options.shm_bytes)}));
+    mounts.push_back(mount_value(
+        "tmpfs", "shm", "/dev/shm",
+        {"nosuid", "noexec", "nodev", "mode=1777", fmt::format("size={}", options.shm_bytes)}));
   }
   for (const SpecMount& mount : options.mounts) {
     std::vector<std::string> flags = mount.options;
@@ -139,7 +139,8 @@ Status add_device(const SpecDevice& device, Value& devices, Value& rules) {
   const char* type = S_ISCHR(info.st_mode) ? "c" : "b";
   auto number_major = static_cast<int64_t>(major(info.st_rdev));
   auto number_minor = static_cast<int64_t>(minor(info.st_rdev));
-  const std::string& path = device.container_path.empty() ? device.host_path : device.container_path;
+  const std::string& path =
+      device.container_path.empty() ? device.host_path : device.container_path;
   devices.push_back(Value::object({{"path", path},
                                    {"type", type},
                                    {"major", number_major},
@@ -157,8 +158,8 @@ Status add_device(const SpecDevice& device, Value& devices, Value& rules) {
 
 // Every device node right below /dev but those that a container has of its own.
 std::vector<SpecDevice> host_devices() {
-  static const std::vector<std::string> kOwn = {"null", "zero", "full", "random", "urandom",
-                                                "tty", "console", "ptmx"};
+  static const std::vector<std::string> kOwn = {"null",    "zero", "full",    "random",
+                                                "urandom", "tty",  "console", "ptmx"};
   std::vector<SpecDevice> devices;
   for (const std::string& name : sys::list_dir("/dev").value_or(std::vector<std::string>{})) {
     std::string path = "/dev/" + name;
@@ -273,14 +274,13 @@ Result<Spec> make_spec(const SpecOptions& options) {
   Value linux_part = SKIFF_TRY(linux_value(options, said_already));
   Value annotations = Value::object();
   for (const auto& [key, value] : options.annotations) annotations.set(key, value);
-  spec.config = Value::object(
-      {{"ociVersion", "1.0.2"},
-       {"process", std::move(process)},
-       {"root", Value::object({{"path", options.rootfs.string()},
-                               {"readonly", options.read_only_root}})},
-       {"mounts", mounts_value(options)},
-       {"annotations", std::move(annotations)},
-       {"linux", std::move(linux_part)}});
+  spec.config = Value::object({{"ociVersion", "1.0.2"},
+                               {"process", std::move(process)},
+                               {"root", Value::object({{"path", options.rootfs.string()},
+                                                       {"readonly", options.read_only_root}})},
+                               {"mounts", mounts_value(options)},
+                               {"annotations", std::move(annotations)},
+                               {"linux", std::move(linux_part)}});
   if (!options.host_uts && !options.hostname.empty()) spec.config.set("hostname", options.hostname);
   return spec;
 }
@@ -288,8 +288,8 @@ Result<Spec> make_spec(const SpecOptions& options) {
 Status apply_image(const oci::ImageConfig& image, const ProcessOverrides& overrides,
                    SpecOptions& options) {
   options.args = overrides.entrypoint ? *overrides.entrypoint : image.entrypoint;
-  const auto& command = !overrides.command.empty() || overrides.entrypoint ? overrides.command
-                                                                           : image.cmd;
+  const auto& command =
+      !overrides.command.empty() || overrides.entrypoint ? overrides.command : image.cmd;
   options.args.insert(options.args.end(), command.begin(), command.end());
   if (options.args.empty())
     return fail(Code::kInvalidArgument, "no command: the image has none, so say what to run");

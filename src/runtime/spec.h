@@ -69,8 +69,8 @@ struct SpecOptions {
   std::map<std::string, std::string> annotations;
   uint64_t shm_bytes = 64 << 20;
 
-  std::string cgroup_path;  // absolute; cgroupfs driver
-  uint64_t memory_bytes = 0;  // limits: 0 is none
+  std::string cgroup_path;        // absolute; cgroupfs driver
+  uint64_t memory_bytes = 0;      // limits: 0 is none
   int64_t memory_swap_bytes = 0;  // memory and swap together; -1: unlimited
   double cpus = 0;
   uint64_t cpu_shares = 0;

@@ -10,8 +10,8 @@ using shim_api::kTaskV3;
 using shim_api::ProcessRequest;
 
 shim_api::Stdio describe(const Stdio& stdio) {
-  return {bool(stdio.in), bool(stdio.out), bool(stdio.err), stdio.terminal, stdio.rows,
-          stdio.columns};
+  return {bool(stdio.in), bool(stdio.out), bool(stdio.err),
+          stdio.terminal, stdio.rows,      stdio.columns};
 }
 
 std::vector<sys::UniqueFd> descriptors(Stdio stdio) {
@@ -99,8 +99,8 @@ Status TtrpcShim::close_stdin(const Context& context, const Process& process) {
 }
 
 Result<TaskState> TtrpcShim::state(const Context& context, const Process& process) {
-  auto answer = SKIFF_TRY(client_->call<shim_api::StateResponse>(context, kTaskV3, "State",
-                                                                 to_request(process)));
+  auto answer = SKIFF_TRY(
+      client_->call<shim_api::StateResponse>(context, kTaskV3, "State", to_request(process)));
   TaskState state{to_status(answer.status), answer.pid, {}};
   if (state.status != TaskStatus::kStopped) return state;
   // Only our own message has the signal and the OOM kills; a stopped process answers at once.
@@ -110,14 +110,13 @@ Result<TaskState> TtrpcShim::state(const Context& context, const Process& proces
 }
 
 std::function<void()> TtrpcShim::when_exited(const Process& process, ExitFn exited) {
-  return client_->call_async(
-      {}, kPrivateService, "Wait", ttrpc::encode(to_request(process)),
-      [exited = std::move(exited)](Result<ttrpc::Reply> reply) {
-        if (!reply) return exited(std::unexpected(std::move(reply).error()));
-        auto exit = ttrpc::decode<shim_api::ExitResponse>(reply->payload);
-        if (!exit) return exited(std::unexpected(std::move(exit).error()));
-        exited(to_exit(*exit));
-      });
+  return client_->call_async({}, kPrivateService, "Wait", ttrpc::encode(to_request(process)),
+                             [exited = std::move(exited)](Result<ttrpc::Reply> reply) {
+                               if (!reply) return exited(std::unexpected(std::move(reply).error()));
+                               auto exit = ttrpc::decode<shim_api::ExitResponse>(reply->payload);
+                               if (!exit) return exited(std::unexpected(std::move(exit).error()));
+                               exited(to_exit(*exit));
+                             });
 }
 
 Result<ExitStatus> TtrpcShim::remove(const Context& context, const Process& process) {
@@ -133,8 +132,9 @@ Status TtrpcShim::shutdown(const Context& context) {
   return done(std::move(answer));
 }
 
-// The runtimes' words: runc says `exec: "x": executable file not found in $PATH` or `exec: "/x": stat
-// /x: no such file or directory`, crun "executable file `x` not found in $PATH" or "open executable".
+// The runtimes' words: runc says `exec: "x": executable file not found in $PATH` or `exec: "/x":
+// stat /x: no such file or directory`, crun "executable file `x` not found in $PATH" or "open
+// executable".
 int exit_code_of_failure(const Error& error) {
   std::string text = error.message();
   for (char& c : text) c = static_cast<char>(tolower(static_cast<unsigned char>(c)));

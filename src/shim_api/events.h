@@ -18,19 +18,32 @@ struct Envelope {
   std::optional<Timestamp> timestamp;
   std::string name_space, topic;
   std::optional<Any> event;
-  template <class V> void fields(V& v) { v(1, timestamp); v(2, name_space); v(3, topic); v(4, event); }
+  template <class V>
+  void fields(V& v) {
+    v(1, timestamp);
+    v(2, name_space);
+    v(3, topic);
+    v(4, event);
+  }
 };
 
 struct ForwardRequest {
   std::optional<Envelope> envelope;
-  template <class V> void fields(V& v) { v(1, envelope); }
+  template <class V>
+  void fields(V& v) {
+    v(1, envelope);
+  }
 };
 
 struct TaskIo {
   std::string stdin_path, stdout_path, stderr_path;
   bool terminal = false;
-  template <class V> void fields(V& v) {
-    v(1, stdin_path); v(2, stdout_path); v(3, stderr_path); v(4, terminal);
+  template <class V>
+  void fields(V& v) {
+    v(1, stdin_path);
+    v(2, stdout_path);
+    v(3, stderr_path);
+    v(4, terminal);
   }
 };
 
@@ -41,8 +54,14 @@ struct TaskCreate {
   std::optional<TaskIo> io;
   std::string checkpoint;
   uint32_t pid = 0;
-  template <class V> void fields(V& v) {
-    v(1, container_id); v(2, bundle); v(3, rootfs); v(4, io); v(5, checkpoint); v(6, pid);
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+    v(2, bundle);
+    v(3, rootfs);
+    v(4, io);
+    v(5, checkpoint);
+    v(6, pid);
   }
 };
 
@@ -50,7 +69,11 @@ struct TaskStart {
   static constexpr char kTopic[] = "/tasks/start", kType[] = "containerd.events.TaskStart";
   std::string container_id;
   uint32_t pid = 0;
-  template <class V> void fields(V& v) { v(1, container_id); v(2, pid); }
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+    v(2, pid);
+  }
 };
 
 struct TaskDelete {
@@ -59,8 +82,13 @@ struct TaskDelete {
   uint32_t pid = 0, exit_status = 0;
   std::optional<Timestamp> exited_at;
   std::string id;
-  template <class V> void fields(V& v) {
-    v(1, container_id); v(2, pid); v(3, exit_status); v(4, exited_at); v(5, id);
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+    v(2, pid);
+    v(3, exit_status);
+    v(4, exited_at);
+    v(5, id);
   }
 };
 
@@ -69,40 +97,64 @@ struct TaskExit {
   std::string container_id, id;  // id is the exec's, or the container's for its init
   uint32_t pid = 0, exit_status = 0;
   std::optional<Timestamp> exited_at;
-  template <class V> void fields(V& v) {
-    v(1, container_id); v(2, id); v(3, pid); v(4, exit_status); v(5, exited_at);
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+    v(2, id);
+    v(3, pid);
+    v(4, exit_status);
+    v(5, exited_at);
   }
 };
 
 struct TaskOom {
   static constexpr char kTopic[] = "/tasks/oom", kType[] = "containerd.events.TaskOOM";
   std::string container_id;
-  template <class V> void fields(V& v) { v(1, container_id); }
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+  }
 };
 
 struct TaskExecAdded {
   static constexpr char kTopic[] = "/tasks/exec-added", kType[] = "containerd.events.TaskExecAdded";
   std::string container_id, exec_id;
-  template <class V> void fields(V& v) { v(1, container_id); v(2, exec_id); }
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+    v(2, exec_id);
+  }
 };
 
 struct TaskExecStarted {
-  static constexpr char kTopic[] = "/tasks/exec-started", kType[] = "containerd.events.TaskExecStarted";
+  static constexpr char kTopic[] = "/tasks/exec-started",
+                        kType[] = "containerd.events.TaskExecStarted";
   std::string container_id, exec_id;
   uint32_t pid = 0;
-  template <class V> void fields(V& v) { v(1, container_id); v(2, exec_id); v(3, pid); }
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+    v(2, exec_id);
+    v(3, pid);
+  }
 };
 
 struct TaskPaused {
   static constexpr char kTopic[] = "/tasks/paused", kType[] = "containerd.events.TaskPaused";
   std::string container_id;
-  template <class V> void fields(V& v) { v(1, container_id); }
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+  }
 };
 
 struct TaskResumed {
   static constexpr char kTopic[] = "/tasks/resumed", kType[] = "containerd.events.TaskResumed";
   std::string container_id;
-  template <class V> void fields(V& v) { v(1, container_id); }
+  template <class V>
+  void fields(V& v) {
+    v(1, container_id);
+  }
 };
 
 }  // namespace skiff::shim_api

@@ -60,7 +60,8 @@ void delegate_controllers(const Path& root, const Path& folder) {
 
 Status remove_cgroup_folder(const Path& folder) {
   auto names = list_dir(folder);
-  if (!names) return names.error().is(Code::kNotFound) ? ok() : Status(std::unexpected(names.error()));
+  if (!names)
+    return names.error().is(Code::kNotFound) ? ok() : Status(std::unexpected(names.error()));
   for (const std::string& name : *names) {
     auto info = stat_path(folder / name);
     if (info && S_ISDIR(info->st_mode)) SKIFF_TRY(remove_cgroup_folder(folder / name));
@@ -72,7 +73,8 @@ Status remove_cgroup_folder(const Path& folder) {
 
 Status collect_pids(const Path& folder, std::vector<int>& pids) {
   auto procs = read_file(folder / "cgroup.procs");
-  if (!procs) return procs.error().is(Code::kNotFound) ? ok() : Status(std::unexpected(procs.error()));
+  if (!procs)
+    return procs.error().is(Code::kNotFound) ? ok() : Status(std::unexpected(procs.error()));
   for (std::string_view line : split(*procs, '\n')) {
     int pid = 0;
     std::from_chars(line.data(), line.data() + line.size(), pid);
@@ -110,7 +112,8 @@ std::map<std::string, uint64_t> parse_flat_keyed(std::string_view text) {
     auto words = split(line, ' ');
     uint64_t value = 0;
     if (words.size() == 2 &&
-        std::from_chars(words[1].data(), words[1].data() + words[1].size(), value).ec == std::errc())
+        std::from_chars(words[1].data(), words[1].data() + words[1].size(), value).ec ==
+            std::errc())
       values[std::string(words[0])] = value;
   }
   return values;

@@ -1,5 +1,5 @@
-// Control groups: v1 (a hierarchy a controller), v2 (one for all), and hybrid hosts that mount both.
-// Everything takes the root so that tests can use a tree of their own.
+// Control groups: v1 (a hierarchy a controller), v2 (one for all), and hybrid hosts that mount
+// both. Everything takes the root so that tests can use a tree of their own.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,8 @@ struct CgroupHost {
 };
 
 // Makes `cgroup` in every hierarchy (v2: delegates its parents' controllers) and moves `pid` (0:
-// this process) into it. New v1 cpusets get their parent's cpus and mems, or no process could enter.
+// this process) into it. New v1 cpusets get their parent's cpus and mems, or no process could
+// enter.
 Status enter_cgroup(const CgroupHost& host, const std::string& cgroup, int pid = 0);
 // Removes `cgroup` and those below it in every hierarchy; missing ones are no error.
 // FailedPrecondition when a process is in one.
@@ -52,8 +53,8 @@ Status kill_cgroup(const CgroupHost& host, const std::string& cgroup);
 
 // How often the OOM killer ended a process in `cgroup` or below it; 0 when the kernel does not say.
 Result<uint64_t> oom_kills(const CgroupHost& host, const std::string& cgroup);
-// A descriptor that becomes ready when the cgroup runs out of memory: v1 an eventfd (EPOLLIN), v2 an
-// inotify of memory.events (EPOLLIN). Read it empty, then compare oom_kills.
+// A descriptor that becomes ready when the cgroup runs out of memory: v1 an eventfd (EPOLLIN), v2
+// an inotify of memory.events (EPOLLIN). Read it empty, then compare oom_kills.
 Result<UniqueFd> watch_oom(const CgroupHost& host, const std::string& cgroup);
 
 // "key value" lines, as in memory.stat and cpu.stat.

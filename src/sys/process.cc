@@ -67,7 +67,7 @@ int child_main(void* argument) {
     return 127;
   };
   for (int number = 1; number < NSIG; ++number) {
-    struct sigaction action {};
+    struct sigaction action{};
     // A handler of the parent's would run in the parent's memory.
     if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler != SIG_DFL) {
       action = {};
@@ -148,9 +148,10 @@ class ContextPoll {
   const Context& context_;
   UniqueFd stop_;
   std::stop_callback<std::function<void()>> on_stop_{context_.stop_token(), [this] {
-    uint64_t one = 1;
-    [[maybe_unused]] auto written = ::write(stop_.get(), &one, sizeof one);
-  }};
+                                                       uint64_t one = 1;
+                                                       [[maybe_unused]] auto written =
+                                                           ::write(stop_.get(), &one, sizeof one);
+                                                     }};
 };
 
 }  // namespace

@@ -32,7 +32,8 @@ Result<Address> address_of(const std::string& path) {
     text = fmt::format("/proc/self/fd/{}/{}", address.directory.get(), path.substr(slash + 1));
   }
   if (text.empty() || text.size() >= sizeof address.name.sun_path)
-    return fail(Code::kInvalidArgument, "socket path {:?}: its last part is empty or too long", path);
+    return fail(Code::kInvalidArgument, "socket path {:?}: its last part is empty or too long",
+                path);
   std::memcpy(address.name.sun_path, text.data(), text.size());
   return address;
 }
@@ -59,7 +60,8 @@ Result<UniqueFd> listen_unix(const std::string& path, unsigned mode, int backlog
   UniqueFd socket(::socket(AF_UNIX, kSocketFlags, 0));
   if (!socket) return fail_errno(errno, "make a socket for {}", path);
   // The mode must be right from the first moment, so it is set before the name appears.
-  if (::fchmod(socket.get(), mode) != 0) return fail_errno(errno, "set the mode of socket {}", path);
+  if (::fchmod(socket.get(), mode) != 0)
+    return fail_errno(errno, "set the mode of socket {}", path);
   if (::bind(socket.get(), address.get(), sizeof address.name) != 0)
     return fail_errno(errno, "bind socket {}", path);
   // bind applies the umask; nobody can connect before listen.

@@ -33,7 +33,8 @@ Result<Peer> peer_of(int socket);
 
 // Sends what fits of `bytes`, the descriptors with the first byte; empty when the socket is full
 // (then neither bytes nor descriptors went). Unavailable when the peer is gone. No SIGPIPE.
-Result<std::optional<size_t>> send_some(int socket, Bytes bytes, std::span<const UniqueFd> fds = {});
+Result<std::optional<size_t>> send_some(int socket, Bytes bytes,
+                                        std::span<const UniqueFd> fds = {});
 
 // Receives what is there, descriptors appended to `fds`; empty when nothing is, 0 at the end.
 Result<std::optional<size_t>> receive_some(int socket, MutableBytes buffer,

@@ -63,7 +63,8 @@ Status WorkerPool::submit(std::function<void()> task) {
   auto state = shared_->state.lock();
   if (state->closing) return fail(Code::kUnavailable, "{} takes no more work", options_.name);
   if (state->queue.size() >= options_.max_queued)
-    return fail(Code::kResourceExhausted, "too many requests are waiting ({})", state->queue.size());
+    return fail(Code::kResourceExhausted, "too many requests are waiting ({})",
+                state->queue.size());
   state->queue.push_back(std::move(task));
   if (state->idle >= state->queue.size() || state->threads >= options_.max_threads) {
     shared_->changed.notify_all();

@@ -1,4 +1,5 @@
-// Threads that cost little memory, and a pool of them that grows with the work and shrinks when idle.
+// Threads that cost little memory, and a pool of them that grows with the work and shrinks when
+// idle.
 #pragma once
 
 #include <condition_variable>
@@ -17,8 +18,8 @@ inline constexpr size_t kSmallStack = 128 * 1024;
 // Starts a detached thread with all signals blocked. ResourceExhausted when the kernel refuses.
 Status start_thread(const char* name, std::function<void()> body, size_t stack_size = kSmallStack);
 
-// Runs tasks on at most `max_threads` threads, started as tasks come and ended after `kIdle` without
-// one. Tasks beyond that wait in order; beyond `max_queued` they are refused. Thread-safe.
+// Runs tasks on at most `max_threads` threads, started as tasks come and ended after `kIdle`
+// without one. Tasks beyond that wait in order; beyond `max_queued` they are refused. Thread-safe.
 class WorkerPool {
  public:
   struct Options {

@@ -81,10 +81,10 @@ Result<std::shared_ptr<Client>> Client::adopt(sys::UniqueFd socket,
                                               std::shared_ptr<sys::EventLoop> loop) {
   if (!loop) loop = SKIFF_TRY(sys::shared_event_loop());
   auto shared = std::make_shared<Shared>();
-  shared->connection = SKIFF_TRY(Connection::start(
-      std::move(loop), std::move(socket),
-      {[shared](Frame frame) { shared->on_frame(std::move(frame)); },
-       [shared](const Error& reason) { shared->on_closed(reason); }}));
+  shared->connection =
+      SKIFF_TRY(Connection::start(std::move(loop), std::move(socket),
+                                  {[shared](Frame frame) { shared->on_frame(std::move(frame)); },
+                                   [shared](const Error& reason) { shared->on_closed(reason); }}));
   return std::shared_ptr<Client>(new Client(std::move(shared)));
 }
 
@@ -143,11 +143,11 @@ Result<Reply> Client::call_raw(const Context& context, std::string_view service,
 std::function<void()> Client::call_async(const Context& context, std::string_view service,
                                          std::string_view method, std::string payload, Done done) {
   auto shared_done = std::make_shared<Done>(std::move(done));
-  auto id = open(context, service, method, std::move(payload), {}, 0,
-                 [shared_done](Result<Frame> frame) {
-                   (*shared_done)(to_reply(std::move(frame)));
-                   return true;
-                 });
+  auto id =
+      open(context, service, method, std::move(payload), {}, 0, [shared_done](Result<Frame> frame) {
+        (*shared_done)(to_reply(std::move(frame)));
+        return true;
+      });
   if (!id) {
     (*shared_done)(std::unexpected(std::move(id).error()));
     return [] {};
@@ -221,9 +221,9 @@ Result<std::unique_ptr<Client::Stream>> Client::stream(const Context& context,
                                                        std::string_view method, std::string payload,
                                                        std::vector<sys::UniqueFd> fds) {
   auto state = std::make_shared<Stream::State>();
-  uint32_t id = SKIFF_TRY(
-      open(context, service, method, std::move(payload), std::move(fds), kRemoteClosed,
-           [state](Result<Frame> frame) { return state->take(std::move(frame)); }));
+  uint32_t id =
+      SKIFF_TRY(open(context, service, method, std::move(payload), std::move(fds), kRemoteClosed,
+                     [state](Result<Frame> frame) { return state->take(std::move(frame)); }));
   return std::unique_ptr<Stream>(new Stream(shared_, id, context, std::move(state)));
 }
 

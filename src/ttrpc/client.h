@@ -1,9 +1,9 @@
 // Calls over one ttrpc connection, many at a time.
 //
 // Thread-safe. A call carries its Context: namespace, lease and trace id as metadata, the deadline
-// as timeout; when the Context is stopped or its deadline passes the call ends at once with Canceled
-// or DeadlineExceeded and the server is told. When the connection ends, every call fails with
-// Unavailable and closed() turns true; make a new client to go on.
+// as timeout; when the Context is stopped or its deadline passes the call ends at once with
+// Canceled or DeadlineExceeded and the server is told. When the connection ends, every call fails
+// with Unavailable and closed() turns true; make a new client to go on.
 //
 // All clients share one thread (sys::shared_event_loop), so an idle client costs a descriptor and a
 // few hundred bytes.

@@ -21,9 +21,9 @@ Result<std::shared_ptr<Connection>> Connection::start(std::shared_ptr<sys::Event
   std::shared_ptr<Connection> connection(
       new Connection(std::move(loop), std::move(socket), std::move(events)));
   auto out = connection->out_.lock();  // frames may come before add returns
-  out->token = SKIFF_TRY(connection->loop_->add(
-      connection->socket_.get(), EPOLLIN,
-      [connection](uint32_t ready) { connection->on_ready(ready); }));
+  out->token = SKIFF_TRY(
+      connection->loop_->add(connection->socket_.get(), EPOLLIN,
+                             [connection](uint32_t ready) { connection->on_ready(ready); }));
   out.unlock();
   return connection;
 }

@@ -34,8 +34,8 @@ WireStatus to_status(const Error& error) {
 Status from_status(const WireStatus& status) {
   if (status.code == 0) return ok();
   bool known = status.code > 0 && status.code <= static_cast<int32_t>(Code::kUnauthenticated);
-  return std::unexpected(Error(known ? static_cast<Code>(status.code) : Code::kUnknown,
-                               status.message));
+  return std::unexpected(
+      Error(known ? static_cast<Code>(status.code) : Code::kUnknown, status.message));
 }
 
 }  // namespace skiff::ttrpc

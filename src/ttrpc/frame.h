@@ -1,10 +1,10 @@
 // ttrpc's frames and the two envelopes inside them.
 //
-// A frame is a 10-byte header (length u32 BE, stream id u32 BE, type u8, flags u8) and at most 4 MiB
-// of data. Clients open streams with odd, rising ids. A unary call is a Request frame answered by a
-// Response frame; a server stream is a Request with kRemoteClosed, any number of Data frames and a
-// Response with the final status.
-// Fact source: the protocol description of containerd's ttrpc, checked against its runc shim.
+// A frame is a 10-byte header (length u32 BE, stream id u32 BE, type u8, flags u8) and at most 4
+// MiB of data. Clients open streams with odd, rising ids. A unary call is a Request frame answered
+// by a Response frame; a server stream is a Request with kRemoteClosed, any number of Data frames
+// and a Response with the final status. Fact source: the protocol description of containerd's
+// ttrpc, checked against its runc shim.
 //
 // Two extensions are ours; other peers never see them unless asked for:
 // - file descriptors: a Request or Response frame may carry up to 16 as SCM_RIGHTS, attached to the
@@ -56,15 +56,24 @@ inline constexpr char kTraceKey[] = "skiff-trace-id";
 
 struct KeyValue {
   std::string key, value;
-  template <class V> void fields(V& v) { v(1, key); v(2, value); }
+  template <class V>
+  void fields(V& v) {
+    v(1, key);
+    v(2, value);
+  }
 };
 
 struct RequestEnvelope {
   std::string service, method, payload;
   int64_t timeout_nano = 0;
   std::vector<KeyValue> metadata;
-  template <class V> void fields(V& v) {
-    v(1, service); v(2, method); v(3, payload); v(4, timeout_nano); v(5, metadata);
+  template <class V>
+  void fields(V& v) {
+    v(1, service);
+    v(2, method);
+    v(3, payload);
+    v(4, timeout_nano);
+    v(5, metadata);
   }
 };
 
@@ -73,13 +82,22 @@ struct WireStatus {
   int32_t code = 0;
   std::string message;
   std::vector<Any> details;
-  template <class V> void fields(V& v) { v(1, code); v(2, message); v(3, details); }
+  template <class V>
+  void fields(V& v) {
+    v(1, code);
+    v(2, message);
+    v(3, details);
+  }
 };
 
 struct ResponseEnvelope {
   std::optional<WireStatus> status;
   std::string payload;
-  template <class V> void fields(V& v) { v(1, status); v(2, payload); }
+  template <class V>
+  void fields(V& v) {
+    v(1, status);
+    v(2, payload);
+  }
 };
 
 WireStatus to_status(const Error& error);

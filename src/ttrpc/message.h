@@ -36,7 +36,14 @@ namespace skiff::ttrpc {
 namespace wire {
 
 inline constexpr int kMaxDepth = 64;
-enum Type : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kGroup = 3, kEndGroup = 4, kFixed32 = 5 };
+enum Type : uint32_t {
+  kVarint = 0,
+  kFixed64 = 1,
+  kBytes = 2,
+  kGroup = 3,
+  kEndGroup = 4,
+  kFixed32 = 5
+};
 
 void put_varint(std::string& out, uint64_t value);
 void put_tag(std::string& out, uint32_t number, Type type);
@@ -58,7 +65,9 @@ class Reader {
   // Fails unless the field has this type.
   bool expect(Type type);
   Reader nested(std::string_view bytes);
-  void merge(const Reader& nested) { if (nested.failure_) fail(nested.failure_); }
+  void merge(const Reader& nested) {
+    if (nested.failure_) fail(nested.failure_);
+  }
   bool ok() const { return failure_ == nullptr; }
   bool at_end() const { return rest_.empty(); }
   const char* failure() const { return failure_; }
@@ -77,12 +86,18 @@ class Reader {
   int depth_;
 };
 
-template <class T> struct IsVector : std::false_type {};
-template <class T> struct IsVector<std::vector<T>> : std::true_type {};
-template <class T> struct IsMap : std::false_type {};
-template <class T> struct IsMap<std::map<std::string, T>> : std::true_type {};
-template <class T> struct IsOptional : std::false_type {};
-template <class T> struct IsOptional<std::optional<T>> : std::true_type {};
+template <class T>
+struct IsVector : std::false_type {};
+template <class T>
+struct IsVector<std::vector<T>> : std::true_type {};
+template <class T>
+struct IsMap : std::false_type {};
+template <class T>
+struct IsMap<std::map<std::string, T>> : std::true_type {};
+template <class T>
+struct IsOptional : std::false_type {};
+template <class T>
+struct IsOptional<std::optional<T>> : std::true_type {};
 template <class T>
 concept Integer = std::is_integral_v<T> || std::is_enum_v<T>;
 template <class T>
@@ -196,7 +211,8 @@ class Decoder {
     if constexpr (std::is_same_v<T, std::string>) {
       if (reader_.expect(kBytes)) value = reader_.bytes();
     } else if constexpr (Number<T>) {
-      if (reader_.expect(std::is_same_v<T, double> ? kFixed64 : kVarint)) value = number_of<T>(reader_);
+      if (reader_.expect(std::is_same_v<T, double> ? kFixed64 : kVarint))
+        value = number_of<T>(reader_);
     } else if constexpr (IsOptional<T>::value) {
       if (!value) value.emplace();
       field(*value);
@@ -232,7 +248,10 @@ class Decoder {
     struct Entry {
       std::string key;
       T value{};
-      void fields(Decoder& v) { v(1, key); v(2, value); }
+      void fields(Decoder& v) {
+        v(1, key);
+        v(2, value);
+      }
     } pair;
     field(pair);
     if (reader_.ok()) map[std::move(pair.key)] = std::move(pair.value);

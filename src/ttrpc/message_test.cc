@@ -19,7 +19,11 @@ enum class Color : int32_t { kNone = 0, kRed = 1, kNegative = -2 };
 struct Leaf {
   std::string name;
   int32_t count = 0;
-  template <class V> void fields(V& v) { v(1, name); v(2, count); }
+  template <class V>
+  void fields(V& v) {
+    v(1, name);
+    v(2, count);
+  }
 };
 
 struct Everything {
@@ -39,10 +43,25 @@ struct Everything {
   std::map<std::string, std::string> labels;
   std::map<std::string, Leaf> tree;
   Color color = Color::kNone;
-  template <class V> void fields(V& v) {
-    v(1, text); v(2, bytes); v(3, flag); v(4, i32); v(5, i64); v(6, u32); v(7, u64); v(8, real);
-    v(9, leaf); v(10, maybe); v(11, leaves); v(12, words); v(13, numbers); v(14, reals);
-    v(15, labels); v(16, tree); v(17, color);
+  template <class V>
+  void fields(V& v) {
+    v(1, text);
+    v(2, bytes);
+    v(3, flag);
+    v(4, i32);
+    v(5, i64);
+    v(6, u32);
+    v(7, u64);
+    v(8, real);
+    v(9, leaf);
+    v(10, maybe);
+    v(11, leaves);
+    v(12, words);
+    v(13, numbers);
+    v(14, reals);
+    v(15, labels);
+    v(16, tree);
+    v(17, color);
   }
 };
 
@@ -92,8 +111,8 @@ std::string protoc_encoded() {
   std::string at = dir.path().string();
   std::ofstream(at + "/test.proto") << kProto;
   std::ofstream(at + "/text") << kText;
-  std::string command =
-      "protoc -I" + at + " --encode=test.Everything " + at + "/test.proto <" + at + "/text >" + at + "/out";
+  std::string command = "protoc -I" + at + " --encode=test.Everything " + at + "/test.proto <" +
+                        at + "/text >" + at + "/out";
   EXPECT_EQ(std::system(command.c_str()), 0);
   std::ifstream out(at + "/out", std::ios::binary);
   return {std::istreambuf_iterator<char>(out), {}};
@@ -117,11 +136,11 @@ TEST(Message, DefaultsTakeNoBytes) { EXPECT_EQ(encode(Everything{}), ""); }
 
 TEST(Message, SkipsUnknownFieldsOfEveryWireType) {
   std::string wire = encode(Leaf{"x", 3});
-  wire += std::string("\x98\x06\x01", 3);                        // 99: varint
-  wire += std::string("\x99\x06", 2) + std::string(8, 'f');      // 99: fixed64
-  wire += std::string("\x9a\x06\x02zz", 5);                      // 99: bytes
-  wire += std::string("\x9b\x06\x08\x01\x9c\x06", 6);            // 99: a group holding field 1
-  wire += std::string("\x9d\x06", 2) + std::string(4, 'f');      // 99: fixed32
+  wire += std::string("\x98\x06\x01", 3);                    // 99: varint
+  wire += std::string("\x99\x06", 2) + std::string(8, 'f');  // 99: fixed64
+  wire += std::string("\x9a\x06\x02zz", 5);                  // 99: bytes
+  wire += std::string("\x9b\x06\x08\x01\x9c\x06", 6);        // 99: a group holding field 1
+  wire += std::string("\x9d\x06", 2) + std::string(4, 'f');  // 99: fixed32
   auto leaf = decode<Leaf>(wire);
   ASSERT_TRUE(leaf) << leaf.error().message();
   EXPECT_EQ(leaf->name, "x");
@@ -141,9 +160,13 @@ TEST(Message, RefusesMalformedInput) {
       {"field number 0", std::string("\0", 1)},
       {"truncated varint", "\x20\xff"},
       {"varint too long", "\x20" + std::string(10, '\xff')},
-      {"length beyond the end", "\x0a\x05" "abc"},
+      {"length beyond the end",
+       "\x0a\x05"
+       "abc"},
       {"huge length", "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"},
-      {"truncated fixed64", "\x41" "abc"},
+      {"truncated fixed64",
+       "\x41"
+       "abc"},
       {"string field as varint", std::string("\x08\x01", 2)},
       {"number field as bytes", std::string("\x22\x00", 2)},
       {"group end alone", "\x0c"},
@@ -162,7 +185,10 @@ TEST(Message, RefusesMalformedInput) {
 
 struct Nested {
   std::vector<Nested> inner;
-  template <class V> void fields(V& v) { v(1, inner); }
+  template <class V>
+  void fields(V& v) {
+    v(1, inner);
+  }
 };
 
 TEST(Message, NestingIsBounded) {

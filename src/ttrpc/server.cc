@@ -215,7 +215,8 @@ void Server::Shared::on_request(const std::shared_ptr<Session>& session, Frame f
     if (frame.stream % 2 == 0)
       return fail(Code::kInvalidArgument, "stream id {}: a client's are odd", frame.stream);
     if (frame.oversize)
-      return fail(Code::kResourceExhausted, "a request exceeds ttrpc's limit of {} bytes", kMaxData);
+      return fail(Code::kResourceExhausted, "a request exceeds ttrpc's limit of {} bytes",
+                  kMaxData);
     auto request = SKIFF_TRY(decode<RequestEnvelope>(frame.data));
     const Service::Method* method = SKIFF_TRY(find(request));
     run(*method, SKIFF_TRY(begin(session, frame, request)));
@@ -247,7 +248,8 @@ Result<std::shared_ptr<ServerCall>> Server::Shared::begin(const std::shared_ptr<
   auto calls = session->calls.lock();
   Status status;
   if (calls->size() >= options.max_calls_per_connection) {
-    status = fail(Code::kResourceExhausted, "{} calls are active on this connection", calls->size());
+    status =
+        fail(Code::kResourceExhausted, "{} calls are active on this connection", calls->size());
   } else if (!calls->emplace(frame.stream, call).second) {
     status = fail(Code::kInvalidArgument, "stream id {} is in use", frame.stream);
   }
@@ -279,8 +281,8 @@ void Server::add(Service service) {
 Status Server::serve(sys::UniqueFd listener) {
   auto locked = shared_->state.lock();
   int fd = listener.get();
-  auto token = SKIFF_TRY(shared_->loop->add(
-      fd, EPOLLIN, [shared = shared_, fd](uint32_t) { shared->accept(fd); }));
+  auto token = SKIFF_TRY(
+      shared_->loop->add(fd, EPOLLIN, [shared = shared_, fd](uint32_t) { shared->accept(fd); }));
   locked->listeners.emplace(token, std::move(listener));
   return ok();
 }

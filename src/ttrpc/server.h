@@ -9,9 +9,9 @@
 //
 // Frames are read and written on the event loop; unary and stream handlers run on a bounded pool of
 // small threads that exist only while there is work; deferred handlers run on the loop itself and
-// answer whenever they like, so a thousand pending Waits cost no thread. A handler's Context has the
-// caller's namespace, lease, trace id, deadline and peer credentials; its stop is requested when the
-// caller cancels or its connection drops.
+// answer whenever they like, so a thousand pending Waits cost no thread. A handler's Context has
+// the caller's namespace, lease, trace id, deadline and peer credentials; its stop is requested
+// when the caller cancels or its connection drops.
 //
 // Answers: an unknown service or method is Unimplemented (12); a message over 4 MiB either way is
 // ResourceExhausted, as are too many calls at once on a connection.

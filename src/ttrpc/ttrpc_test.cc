@@ -21,7 +21,10 @@ using namespace std::chrono_literals;
 
 struct Text {
   std::string text;
-  template <class V> void fields(V& v) { v(1, text); }
+  template <class V>
+  void fields(V& v) {
+    v(1, text);
+  }
 };
 
 constexpr char kEcho[] = "test.Echo";
@@ -331,7 +334,7 @@ TEST_F(TtrpcTest, HostileFramesGetAnErrorAndHarmNobodyElse) {
   EXPECT_EQ(peer.answer_to(1).error().code(), Code::kInvalidArgument);
   peer.send(frame_of(2, encode(RequestEnvelope{kEcho, "Say", "", 0, {}})));
   EXPECT_EQ(peer.answer_to(2).error().code(), Code::kInvalidArgument);
-  peer.send(frame_of(9, "", FrameType::kData));           // no such stream
+  peer.send(frame_of(9, "", FrameType::kData));            // no such stream
   peer.send(frame_of(9, "", static_cast<FrameType>(77)));  // no such type
   peer.send(frame_of(3, std::string(kMaxData + 1, 'x')));
   EXPECT_EQ(peer.answer_to(3).error().code(), Code::kResourceExhausted);

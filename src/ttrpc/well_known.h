@@ -9,20 +9,29 @@
 namespace skiff::ttrpc {
 
 struct Empty {
-  template <class V> void fields(V&) {}
+  template <class V>
+  void fields(V&) {}
 };
 
 struct Any {
   std::string type_url;
   std::string value;
-  template <class V> void fields(V& v) { v(1, type_url); v(2, value); }
+  template <class V>
+  void fields(V& v) {
+    v(1, type_url);
+    v(2, value);
+  }
 };
 
 // UTC since the epoch; nanos counts forward, 0 to 999,999,999.
 struct Timestamp {
   int64_t seconds = 0;
   int32_t nanos = 0;
-  template <class V> void fields(V& v) { v(1, seconds); v(2, nanos); }
+  template <class V>
+  void fields(V& v) {
+    v(1, seconds);
+    v(2, nanos);
+  }
 };
 
 using SystemTime = std::chrono::time_point<std::chrono::system_clock, std::chrono::nanoseconds>;

@@ -1,5 +1,5 @@
-// What a hostile peer can send over ttrpc: envelopes and the messages within, and whole byte streams
-// to a server. The first byte chooses.
+// What a hostile peer can send over ttrpc: envelopes and the messages within, and whole byte
+// streams to a server. The first byte chooses.
 #include <sys/socket.h>
 
 #include "base/check.h"

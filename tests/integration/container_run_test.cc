@@ -79,7 +79,8 @@ class ShimTest : public testing::Test {
       ASSERT_TRUE(sys::make_dirs(rootfs / folder));
     std::filesystem::copy_file("/usr/bin/busybox", rootfs / "bin/busybox",
                                std::filesystem::copy_options::overwrite_existing);
-    for (const char* name : {"sh", "cat", "echo", "sleep", "true", "stty", "tty", "kill", "dd", "id", "wc"})
+    for (const char* name :
+         {"sh", "cat", "echo", "sleep", "true", "stty", "tty", "kill", "dd", "id", "wc"})
       std::filesystem::create_symlink("busybox", rootfs / "bin" / name);
     std::ofstream(rootfs / "bin/not-executable") << "text";
   }
@@ -303,8 +304,8 @@ TEST_F(ShimTest, ExecsRunBesideTheInit) {
 TEST_F(ShimTest, OrphansAreReapedAndNoZombieIsLeft) {
   // With the host's pid namespace the container's orphans become the shim's.
   auto exit = [&] {
-    Run one = run({"sh", "-c", "for i in $(busybox seq 50); do (sleep 0.01 &); done; sleep 0.3"}, {},
-                  [](SpecOptions& options) { options.host_pid = true; });
+    Run one = run({"sh", "-c", "for i in $(busybox seq 50); do (sleep 0.01 &); done; sleep 0.3"},
+                  {}, [](SpecOptions& options) { options.host_pid = true; });
     EXPECT_TRUE(one.pid) << one.pid.error().message();
     auto exit = wait(*one.shim, {one.id, ""});
     int shim_pid = 0;

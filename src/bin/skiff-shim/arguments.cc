@@ -8,9 +8,9 @@ namespace skiff::shim {
 Result<Arguments> parse_arguments(int argc, char** argv) {
   Arguments parsed;
   const std::map<std::string_view, std::string*> texts = {
-      {"namespace", &parsed.name_space}, {"id", &parsed.id},         {"address", &parsed.address},
-      {"publish-binary", &parsed.publish_binary}, {"bundle", &parsed.bundle},
-      {"cgroup", &parsed.cgroup}};
+      {"namespace", &parsed.name_space}, {"id", &parsed.id},
+      {"address", &parsed.address},      {"publish-binary", &parsed.publish_binary},
+      {"bundle", &parsed.bundle},        {"cgroup", &parsed.cgroup}};
   std::string ignored_socket;  // accepted, as other shims do; ours comes as descriptor 3
   const std::map<std::string_view, bool*> switches = {{"debug", &parsed.debug},
                                                       {"info", &parsed.info},

@@ -11,7 +11,7 @@ namespace skiff::shim {
 struct Arguments {
   std::string action;  // "start", "delete", "serve"; empty with -info or -v
   std::string name_space = "default", id, address, publish_binary, bundle;
-  std::string cgroup;      // ours: where the shim itself lives
+  std::string cgroup;  // ours: where the shim itself lives
   bool debug = false, info = false, version = false;
   bool leave_when_idle = false;  // ours: end when the last client goes and no container is left
 };

@@ -27,12 +27,20 @@ constexpr char kSocketFolder[] = "/run/containerd/s";
 
 struct RuntimeVersion {
   std::string version, revision;
-  template <class V> void fields(V& v) { v(1, version); v(2, revision); }
+  template <class V>
+  void fields(V& v) {
+    v(1, version);
+    v(2, revision);
+  }
 };
 struct RuntimeInfo {
   std::string name;
   std::optional<RuntimeVersion> version;
-  template <class V> void fields(V& v) { v(1, name); v(2, version); }
+  template <class V>
+  void fields(V& v) {
+    v(1, name);
+    v(2, version);
+  }
 };
 
 // The log FIFO of the bundle, which containerd reads; /dev/null where there is none.
@@ -78,8 +86,8 @@ Status run_start(const Arguments& arguments) {
 
 Status run_delete(const Arguments& arguments) {
   if (arguments.id.empty()) return fail(Code::kInvalidArgument, "delete needs -id");
-  std::string bundle = arguments.bundle.empty() ? std::filesystem::current_path().string()
-                                                : arguments.bundle;
+  std::string bundle =
+      arguments.bundle.empty() ? std::filesystem::current_path().string() : arguments.bundle;
   RuntimeFile file = read_runtime_file(bundle).value_or(
       RuntimeFile{"runc", "/run/containerd/runc/" + arguments.name_space});
   sys::SpawnOptions options;
@@ -89,7 +97,8 @@ Status run_delete(const Arguments& arguments) {
   // What is gone already is as good as deleted; containerd wants an answer either way.
   static_cast<void>(sys::run_program(context, options));
   static_cast<void>(sys::unmount_all(bundle + "/rootfs"));
-  if (auto address = sys::read_file(bundle + "/address"); address && address->starts_with("unix://"))
+  if (auto address = sys::read_file(bundle + "/address");
+      address && address->starts_with("unix://"))
     ::unlink(address->c_str() + 7);
   shim_api::DeleteResponse response;
   response.exit_status = 128 + SIGKILL;

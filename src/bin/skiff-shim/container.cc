@@ -55,16 +55,17 @@ Container::~Container() {
 
 Result<int> Container::create(const Context& context, Process::Names names, IoRequest io,
                               bool start) {
-  init_ = std::make_shared<Process>("", std::move(names), SKIFF_TRY(ProcessIo::open(std::move(io))));
+  init_ =
+      std::make_shared<Process>("", std::move(names), SKIFF_TRY(ProcessIo::open(std::move(io))));
   std::string rootfs = options_.bundle + "/rootfs";
   if (!options_.rootfs.empty()) SKIFF_TRY(sys::mount_all(options_.rootfs, rootfs));
   auto pid = run_create(context, start);
   if (pid) return pid;
-  // Most failures leave nothing, but a time-out may; what it says matters less than the first error.
+  // Most failures leave nothing, but a time-out may; what it says matters less than the first
+  // error.
   const std::string& root = options_.runtime.root;
   if (root.empty() || sys::path_exists(fmt::format("{}/{}", root, id())))
-    static_cast<void>(
-        runtime_.remove(context.detached().with_timeout(kCleanupLimit), id(), true));
+    static_cast<void>(runtime_.remove(context.detached().with_timeout(kCleanupLimit), id(), true));
   if (!options_.rootfs.empty()) static_cast<void>(sys::unmount_all(rootfs));
   return pid;
 }
@@ -80,8 +81,8 @@ Result<int> Container::run_create(const Context& context, bool start) {
   if (const json::Value* path = config.find({"linux", "cgroupsPath"}))
     if (auto text = path->as_string(); text && text->starts_with("/")) cgroup_ = *text;
 
-  SKIFF_TRY(write_runtime_file(options_.bundle,
-                               {runtime_.options().program, runtime_.options().root}));
+  SKIFF_TRY(
+      write_runtime_file(options_.bundle, {runtime_.options().program, runtime_.options().root}));
   Reaper::Window window(shared_->reaper);
   int pid = SKIFF_TRY(runtime_.create(context, id(), init_->io().runtime_stdio(), start));
   init_->set_pid(pid);
@@ -137,9 +138,9 @@ Status Container::add_exec(const std::string& exec_id, std::string process_json,
                            Process::Names names, IoRequest io) {
   if (init_->state().lock()->status == TaskStatus::kStopped)
     return fail(Code::kFailedPrecondition, "container {} has stopped", id());
-  auto process = std::make_shared<Process>(exec_id, std::move(names),
-                                           SKIFF_TRY(ProcessIo::open(std::move(io))),
-                                           std::move(process_json));
+  auto process =
+      std::make_shared<Process>(exec_id, std::move(names),
+                                SKIFF_TRY(ProcessIo::open(std::move(io))), std::move(process_json));
   if (!execs_.lock()->by_id.emplace(exec_id, std::move(process)).second)
     return fail(Code::kAlreadyExists, "exec {} exists in container {}", exec_id, id());
   shared_->publisher->publish(shim_api::TaskExecAdded{id(), exec_id});
@@ -339,19 +340,19 @@ Result<ExitResponse> Container::remove(const Context& context) {
   auto exit = waiter->exit.lock();
   exit.wait_until(waiter->changed, context.stop_token(), Context::Clock::now() + kCleanupLimit,
                   [&] { return exit->has_value(); });
-  if (!exit->has_value())
-    return fail(Code::kDeadlineExceeded, "container {} does not end", id());
+  if (!exit->has_value()) return fail(Code::kDeadlineExceeded, "container {} does not end", id());
   begin_cleanup();
   SKIFF_TRY(finish_cleanup(context));
-  shared_->publisher->publish(shim_api::TaskDelete{id(), (*exit)->pid, (*exit)->exit_status,
-                                                   (*exit)->exited_at, {}});
+  shared_->publisher->publish(
+      shim_api::TaskDelete{id(), (*exit)->pid, (*exit)->exit_status, (*exit)->exited_at, {}});
   return **exit;
 }
 
 void Container::begin_cleanup() {
   {
     auto cleanup = cleanup_.lock();
-    if (cleanup->begun && !(cleanup->done && !cleanup->result)) return;  // a failed one may be retried
+    if (cleanup->begun && !(cleanup->done && !cleanup->result))
+      return;  // a failed one may be retried
     cleanup->begun = true;
     cleanup->done = false;
   }

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <future>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -14,11 +16,13 @@
 #include "bin/skiff-shim/relay.h"
 #include "sys/file.h"
 #include "sys/socket.h"
+#include "sys/thread.h"
 
 namespace skiff::shim {
 namespace {
 
 constexpr int kConsoleWaitMs = 5000;
+constexpr auto kWriterWait = std::chrono::milliseconds(250);
 
 // See the header: what may not be handed to the process itself.
 bool needs_relay(const sys::UniqueFd& fd) {
@@ -66,12 +70,29 @@ Status set_size(const sys::UniqueFd& master, uint32_t rows, uint32_t columns) {
   return ok();
 }
 
-// The names' descriptors. The FIFO's writer comes first: else its reader would wait for a client,
-// or find the end at once.
+// A FIFO's reading end. Its client (containerd's) opens the other one at about this time, and the
+// process's input ends when the client closes it. So wait for it a moment; should none come, a
+// writer of our own keeps the process from finding the end before there was a beginning, until
+// close_stdin. A terminal's input has no end, and its clients come and go: always a writer.
+Result<sys::UniqueFd> open_input(const std::string& path, bool terminal,
+                                 sys::UniqueFd& stdin_writer) {
+  struct Opening {
+    std::promise<Result<sys::UniqueFd>> promise;
+  };
+  auto opening = std::make_shared<Opening>();
+  auto opened = opening->promise.get_future();
+  SKIFF_TRY(sys::start_thread("skiff-stdin", [opening, path] {
+    opening->promise.set_value(sys::open_file(path, O_RDONLY));  // blocks until there is a writer
+  }));
+  auto patience = terminal ? std::chrono::milliseconds(0) : kWriterWait;
+  if (opened.wait_for(patience) == std::future_status::timeout)
+    stdin_writer = SKIFF_TRY(sys::open_file(path, O_RDWR | O_NONBLOCK));
+  return opened.get();
+}
+
 Status open_paths(IoRequest& request, sys::UniqueFd& stdin_writer) {
   if (!request.in_path.empty()) {
-    stdin_writer = SKIFF_TRY(sys::open_file(request.in_path, O_RDWR | O_NONBLOCK));
-    request.in = SKIFF_TRY(sys::open_file(request.in_path, O_RDONLY));
+    request.in = SKIFF_TRY(open_input(request.in_path, request.terminal, stdin_writer));
   }
   if (!request.out_path.empty()) request.out = SKIFF_TRY(open_output(request.out_path));
   if (!request.err_path.empty() && !request.terminal)
@@ -155,7 +176,8 @@ Result<sys::UniqueFd> ProcessIo::take_console(const Context& context) {
   std::vector<sys::UniqueFd> fds;
   std::byte name[4096];
   SKIFF_TRY(sys::receive_some(peer->get(), name, fds));
-  if (fds.size() != 1) return fail(Code::kInternal, "the OCI runtime sent {} terminals", fds.size());
+  if (fds.size() != 1)
+    return fail(Code::kInternal, "the OCI runtime sent {} terminals", fds.size());
   console_listener_.reset();
   console_folder_.reset();
   return std::move(fds.front());

@@ -53,7 +53,8 @@ Status serve(const Arguments& arguments) {
   shared->loop = SKIFF_TRY(sys::EventLoop::create());
   shared->cgroups = SKIFF_TRY(sys::CgroupHost::detect());
   const char* events = std::getenv("TTRPC_ADDRESS");
-  shared->publisher = std::make_shared<Publisher>(shared->loop, events ? events : "", arguments.name_space);
+  shared->publisher =
+      std::make_shared<Publisher>(shared->loop, events ? events : "", arguments.name_space);
   SKIFF_TRY(sys::become_subreaper());
   if (!arguments.cgroup.empty())
     if (Status moved = sys::enter_cgroup(shared->cgroups, arguments.cgroup); !moved)
@@ -69,7 +70,8 @@ Status serve(const Arguments& arguments) {
   ShimService* service_of = nullptr;
   ttrpc::Server* clients = nullptr;
   std::function<void()> leave_if_idle = [&] {
-    if (arguments.leave_when_idle && service_of->empty() && clients->connections() == 0) leave(shared);
+    if (arguments.leave_when_idle && service_of->empty() && clients->connections() == 0)
+      leave(shared);
   };
   ShimService service(
       shared, [shared] { shared->loop->post([shared] { leave(shared); }); },

@@ -32,7 +32,8 @@ class Scratch {
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
   const char* path = std::getenv("PATH");
-  std::string_view folders = path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
+  std::string_view folders =
+      path && *path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
   for (std::string_view extra : {folders, std::string_view("/usr/local/sbin:/usr/sbin:/sbin")}) {
     while (!extra.empty()) {
       size_t end = std::min(extra.find(':'), extra.size());
@@ -53,7 +54,8 @@ std::string last_error(std::string_view log) {
     if (!line) continue;
     auto level = line->get_string("level", "");
     auto text = line->get_string("msg", "");
-    if (level && text && (*level == "error" || *level == "fatal") && !text->empty()) message = *text;
+    if (level && text && (*level == "error" || *level == "fatal") && !text->empty())
+      message = *text;
   }
   return message;
 }
@@ -80,11 +82,16 @@ Status OciRuntime::run(const Context& context, std::vector<std::string> argument
   options.fds = {{or_null(stdio.in), 0}, {or_null(stdio.out), 1}, {or_null(stdio.err), 2}};
   auto exit = reaper_.run(context, options);
   if (!exit)
-    return std::unexpected(std::move(exit).error().wrap("the OCI runtime").with_code(
-        exit.error().is(Code::kNotFound) ? Code::kFailedPrecondition : exit.error().code()));
+    return std::unexpected(std::move(exit)
+                               .error()
+                               .wrap("the OCI runtime")
+                               .with_code(exit.error().is(Code::kNotFound)
+                                              ? Code::kFailedPrecondition
+                                              : exit.error().code()));
   if (exit->code == 0) return ok();
   std::string message = last_error(sys::read_file(log.path()).value_or(""));
-  if (message.empty()) message = fmt::format("{} {} ended with {}", options_.program, action, exit->code);
+  if (message.empty())
+    message = fmt::format("{} {} ended with {}", options_.program, action, exit->code);
   return fail(Code::kFailedPrecondition, "{}", message);
 }
 
@@ -128,7 +135,8 @@ Result<int> OciRuntime::exec(const Context& context, const std::string& id,
 Status OciRuntime::remove(const Context& context, const std::string& id, bool force) {
   Status removed = run(context, force ? std::vector<std::string>{"delete", "--force", id}
                                       : std::vector<std::string>{"delete", id});
-  if (!removed && removed.error().message().find("does not exist") != std::string::npos) return ok();
+  if (!removed && removed.error().message().find("does not exist") != std::string::npos)
+    return ok();
   return removed;
 }
 

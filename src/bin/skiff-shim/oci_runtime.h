@@ -52,7 +52,8 @@ class OciRuntime {
   std::string bundle_;
 };
 
-// A path for a program's name, by $PATH and the sbin folders; a path or an unknown name stays as it is.
+// A path for a program's name, by $PATH and the sbin folders; a path or an unknown name stays as it
+// is.
 std::string find_program(const std::string& name);
 // The message of the last error in a log that a runtime wrote with --log-format json; empty: none.
 std::string last_error(std::string_view log);

@@ -31,8 +31,8 @@ class Process {
     int pid = 0;
     sys::UniqueFd pidfd;
     std::optional<ExitResponse> exit;
-    bool starting = false;       // Start is under way: an exit waits until it has been told
-    std::optional<Exit> early;   // such an exit
+    bool starting = false;      // Start is under way: an exit waits until it has been told
+    std::optional<Exit> early;  // such an exit
     std::map<int, Waiter> waiters;
     int next_waiter = 1;
   };

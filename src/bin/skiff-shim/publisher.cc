@@ -36,9 +36,10 @@ void Publisher::send_next() {
   std::string payload = state->queue.front();
   if (!state->client || state->client->closed()) {
     state->client = nullptr;
-    auto socket = sys::connect_unix(address_.starts_with("unix://") ? address_.substr(7) : address_);
-    auto client = socket ? ttrpc::Client::adopt(std::move(*socket), loop_)
-                         : std::unexpected(socket.error());
+    auto socket =
+        sys::connect_unix(address_.starts_with("unix://") ? address_.substr(7) : address_);
+    auto client =
+        socket ? ttrpc::Client::adopt(std::move(*socket), loop_) : std::unexpected(socket.error());
     if (!client) {
       state.unlock();
       return on_answer(false);

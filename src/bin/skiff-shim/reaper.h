@@ -14,7 +14,7 @@
 namespace skiff::shim {
 
 struct Exit {
-  int code = 0;    // the process's own, or 128 + signal
+  int code = 0;  // the process's own, or 128 + signal
   int signal = 0;
   ttrpc::SystemTime time;
 };
@@ -31,8 +31,8 @@ class Reaper {
   // Starts a program and waits for its end. It is killed when the context ends.
   Result<Exit> run(const Context& context, const sys::SpawnOptions& options);
 
-  // While one exists, exits of unknown processes are kept, so a process that the runtime started and
-  // that ended before its pid was known is not missed.
+  // While one exists, exits of unknown processes are kept, so a process that the runtime started
+  // and that ended before its pid was known is not missed.
   class Window {
    public:
     explicit Window(Reaper& reaper);

@@ -11,8 +11,7 @@ Status write_runtime_file(const std::string& bundle, const RuntimeFile& file) {
 Result<RuntimeFile> read_runtime_file(const std::string& bundle) {
   std::string text = SKIFF_TRY(sys::read_file(bundle + "/runtime"));
   size_t first = text.find('\n'), second = text.find('\n', first + 1);
-  if (second == std::string::npos)
-    return fail(Code::kDataLoss, "{}/runtime is cut short", bundle);
+  if (second == std::string::npos) return fail(Code::kDataLoss, "{}/runtime is cut short", bundle);
   return RuntimeFile{text.substr(0, first), text.substr(first + 1, second - first - 1)};
 }
 

@@ -41,7 +41,8 @@ IoRequest io_of(const shim_api::Stdio& wanted, std::vector<sys::UniqueFd> fds, S
   io.rows = wanted.rows;
   io.columns = wanted.columns;
   size_t next = 0;
-  for (auto [there, fd] : {std::pair{wanted.in, &io.in}, {wanted.out, &io.out}, {wanted.err, &io.err}}) {
+  for (auto [there, fd] :
+       {std::pair{wanted.in, &io.in}, {wanted.out, &io.out}, {wanted.err, &io.err}}) {
     if (!there) continue;
     if (next == fds.size()) {
       status = fail(Code::kInvalidArgument, "{} stdio descriptors came; more were announced", next);
@@ -71,7 +72,9 @@ Process::Names names_of(const Request& request) {
 
 ShimService::ShimService(std::shared_ptr<Shared> shared, std::function<void()> on_shutdown,
                          std::function<void()> on_empty)
-    : shared_(std::move(shared)), on_shutdown_(std::move(on_shutdown)), on_empty_(std::move(on_empty)) {}
+    : shared_(std::move(shared)),
+      on_shutdown_(std::move(on_shutdown)),
+      on_empty_(std::move(on_empty)) {}
 
 Result<std::shared_ptr<Container>> ShimService::find(const std::string& id) {
   auto containers = containers_.lock();
@@ -151,9 +154,8 @@ void ShimService::wait(const std::shared_ptr<ttrpc::Call>& call, Answer answer) 
     return SKIFF_TRY(find(request.id))->process(request.exec_id);
   }();
   if (!process) return call->reply(std::unexpected(process.error()));
-  int waiter = (*process)->when_exited([call, answer](const ExitResponse& exit) {
-    call->reply(ttrpc::encode(answer(exit)));
-  });
+  int waiter = (*process)->when_exited(
+      [call, answer](const ExitResponse& exit) { call->reply(ttrpc::encode(answer(exit))); });
   if (waiter == 0) return;
   // A caller that gives up must not be kept until the exit, which may be months away.
   call->on_stop([process = std::weak_ptr(*process), waiter] {
@@ -171,7 +173,8 @@ ttrpc::Service ShimService::task_service(const char* name) {
 
 void ShimService::add_life(ttrpc::Service& service) {
   service.unary<shim_api::CreateTaskRequest>(
-      "Create", [this](const Context& context, shim_api::CreateTaskRequest request) -> Result<PidResponse> {
+      "Create",
+      [this](const Context& context, shim_api::CreateTaskRequest request) -> Result<PidResponse> {
         if (!request.checkpoint.empty())
           return fail(Code::kUnimplemented, "restoring a checkpoint is not supported");
         Container::Options options{request.id, request.bundle, {}, request.rootfs, false};
@@ -181,7 +184,8 @@ void ShimService::add_life(ttrpc::Service& service) {
         }
         if (options.runtime.root.empty()) options.runtime.root = "/run/containerd/runc";
         options.runtime.root += "/" + context.name_space();
-        return to_response(make(context, std::move(options), names_of(request), io_by_name(request), false));
+        return to_response(
+            make(context, std::move(options), names_of(request), io_by_name(request), false));
       });
   service.unary<ProcessRequest>(
       "Start", [this](const Context& context, ProcessRequest request) -> Result<PidResponse> {
@@ -199,7 +203,8 @@ void ShimService::add_life(ttrpc::Service& service) {
                                        io_by_name(request)));
       });
   service.unary<ProcessRequest>(
-      "Delete", [this](const Context& context, ProcessRequest request) -> Result<shim_api::DeleteResponse> {
+      "Delete",
+      [this](const Context& context, ProcessRequest request) -> Result<shim_api::DeleteResponse> {
         ExitResponse exit = SKIFF_TRY(remove(context, request));
         return shim_api::DeleteResponse{exit.pid, exit.exit_status, exit.exited_at};
       });
@@ -218,12 +223,14 @@ void ShimService::add_control(ttrpc::Service& service) {
         return to_empty(SKIFF_TRY(find(request.id))
                             ->kill(context, request.exec_id, int(request.signal), request.all));
       });
-  service.unary<ProcessRequest>("Pause", [this](const Context& context, ProcessRequest request) -> Result<Empty> {
-    return to_empty(SKIFF_TRY(find(request.id))->pause(context));
-  });
-  service.unary<ProcessRequest>("Resume", [this](const Context& context, ProcessRequest request) -> Result<Empty> {
-    return to_empty(SKIFF_TRY(find(request.id))->resume(context));
-  });
+  service.unary<ProcessRequest>(
+      "Pause", [this](const Context& context, ProcessRequest request) -> Result<Empty> {
+        return to_empty(SKIFF_TRY(find(request.id))->pause(context));
+      });
+  service.unary<ProcessRequest>(
+      "Resume", [this](const Context& context, ProcessRequest request) -> Result<Empty> {
+        return to_empty(SKIFF_TRY(find(request.id))->resume(context));
+      });
   service.unary<shim_api::ResizePtyRequest>(
       "ResizePty", [this](const Context&, shim_api::ResizePtyRequest request) -> Result<Empty> {
         auto process = SKIFF_TRY(SKIFF_TRY(find(request.id))->process(request.exec_id));
@@ -236,7 +243,8 @@ void ShimService::add_control(ttrpc::Service& service) {
         return Empty{};
       });
   service.unary<shim_api::UpdateTaskRequest>(
-      "Update", [this](const Context& context, shim_api::UpdateTaskRequest request) -> Result<Empty> {
+      "Update",
+      [this](const Context& context, shim_api::UpdateTaskRequest request) -> Result<Empty> {
         if (!request.resources) return fail(Code::kInvalidArgument, "an update needs resources");
         return to_empty(SKIFF_TRY(find(request.id))->update(context, request.resources->value));
       });
@@ -265,7 +273,8 @@ void ShimService::add_questions(ttrpc::Service& service) {
         return shim_api::StatsResponse{SKIFF_TRY(SKIFF_TRY(find(request.id))->stats())};
       });
   service.unary<ProcessRequest>(
-      "Connect", [this](const Context&, ProcessRequest request) -> Result<shim_api::ConnectResponse> {
+      "Connect",
+      [this](const Context&, ProcessRequest request) -> Result<shim_api::ConnectResponse> {
         uint32_t pid = 0;
         if (auto container = find(request.id))
           pid = static_cast<uint32_t>(SKIFF_TRY((*container)->process(""))->state().lock()->pid);
@@ -276,9 +285,10 @@ void ShimService::add_questions(ttrpc::Service& service) {
 ttrpc::Service ShimService::private_service() {
   ttrpc::Service service(shim_api::kPrivateService);
   service.unary<shim_api::HelloRequest>(
-      "Hello", [](const Context&, shim_api::HelloRequest request) -> Result<shim_api::HelloResponse> {
-        return shim_api::HelloResponse{std::min(request.protocol, shim_api::kProtocolVersion), kVersion,
-                                       static_cast<uint32_t>(::getpid())};
+      "Hello",
+      [](const Context&, shim_api::HelloRequest request) -> Result<shim_api::HelloResponse> {
+        return shim_api::HelloResponse{std::min(request.protocol, shim_api::kProtocolVersion),
+                                       kVersion, static_cast<uint32_t>(::getpid())};
       });
   service.raw("Create", [this](ttrpc::Call& call) -> Result<std::string> {
     auto request = SKIFF_TRY(ttrpc::decode<shim_api::CreateRequest>(call.payload()));

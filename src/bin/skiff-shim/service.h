@@ -15,8 +15,8 @@ namespace skiff::shim {
 // Thread-safe.
 class ShimService {
  public:
-  // `on_shutdown` ends the shim; `on_empty` tells that a container could not be made and no other is
-  // left. From any thread; they must not block.
+  // `on_shutdown` ends the shim; `on_empty` tells that a container could not be made and no other
+  // is left. From any thread; they must not block.
   ShimService(std::shared_ptr<Shared> shared, std::function<void()> on_shutdown,
               std::function<void()> on_empty);
 

@@ -99,7 +99,7 @@ TEST(ReaperTest, ARunEndsWithItsContext) {
     }
   });
   EXPECT_EQ(reaper.run({}, shell("exit 6"))->code, 6);
-  EXPECT_EQ(reaper.run(Context().with_timeout(20ms), shell("sleep 100")).error().code(),
+  EXPECT_EQ(reaper.run(Context().with_timeout(20ms), shell("exec sleep 100")).error().code(),
             Code::kDeadlineExceeded);
   over = true;
 }
@@ -163,25 +163,43 @@ TEST(ProcessIoTest, PipesAreHandedOverAndFilesAreNot) {
   EXPECT_EQ(*sys::read_file(dir.path() / "out"), "hello");
 }
 
-TEST(ProcessIoTest, AFifosInputEndsOnlyWhenItIsClosed) {
-  sys::TempDir dir;
-  std::string fifo = dir.path() / "in";
-  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-  IoRequest request;
-  request.in_path = fifo;
-  auto io = ProcessIo::open(std::move(request));
-  ASSERT_TRUE(io) << io.error().message();
-  sys::UniqueFd reader(::dup((*io)->runtime_stdio().in));
-  { // A client that comes, writes and goes again.
-    auto writer = sys::open_file(fifo, O_WRONLY);
-    ASSERT_TRUE(sys::write_fd(writer->get(), as_bytes("one")));
+class FifoTest : public testing::Test {
+ protected:
+  FifoTest() { EXPECT_EQ(::mkfifo(fifo_.c_str(), 0600), 0); }
+  // Opens the process's input and gives its end of the FIFO.
+  sys::UniqueFd open() {
+    IoRequest request;
+    request.in_path = fifo_;
+    auto io = ProcessIo::open(std::move(request));
+    EXPECT_TRUE(io) << io.error().message();
+    io_ = std::move(*io);
+    sys::UniqueFd reader(::fcntl(io_->runtime_stdio().in, F_DUPFD_CLOEXEC, 0));
+    EXPECT_TRUE(io_->started({}));
+    return reader;
   }
-  ASSERT_TRUE((*io)->started({}));
+  void write_as_client(std::string_view text) {
+    auto writer = sys::open_file(fifo_, O_WRONLY);
+    EXPECT_TRUE(writer && sys::write_fd(writer->get(), as_bytes(text)));
+  }
+
+  sys::TempDir dir_;
+  std::string fifo_ = dir_.path() / "in";
+  std::unique_ptr<ProcessIo> io_;
+};
+
+TEST_F(FifoTest, InputEndsWithItsClient) {
+  std::jthread client([&] { write_as_client("all there is"); });
+  EXPECT_EQ(*sys::read_fd(open().get()), "all there is");
+}
+
+TEST_F(FifoTest, WithoutAClientItEndsOnlyWhenClosed) {
+  sys::UniqueFd reader = open();
+  write_as_client("one");
   char buffer[16];
   EXPECT_EQ(::read(reader.get(), buffer, sizeof buffer), 3);
   ::fcntl(reader.get(), F_SETFL, O_NONBLOCK);
   EXPECT_EQ(::read(reader.get(), buffer, sizeof buffer), -1);  // would block: not the end
-  (*io)->close_stdin();
+  io_->close_stdin();
   EXPECT_EQ(::read(reader.get(), buffer, sizeof buffer), 0);
 }
 
