@@ -186,8 +186,6 @@ void Writer::process(Group& group) {
       if (request->result) points.push_back(&request->point);
     for (const CrashPoint* point : points) point->before();
     status = commit();
-    transactions().increment(static_cast<double>(points.size()));
-    groups().increment();
   }
   if (!status) {
     (void)connection_->run("ROLLBACK");
@@ -195,6 +193,8 @@ void Writer::process(Group& group) {
     fail_requests(group, status.error());
     return group.reach(kSynced);
   }
+  transactions().increment(static_cast<double>(points.size()));
+  groups().increment();
   if (last_durable_ == 0) {
     for (const CrashPoint* point : points) point->after();
     return group.reach(kSynced);
