@@ -30,6 +30,14 @@ namespace {
 constexpr size_t kChildStack = 64 * 1024;
 
 // All that the child needs, made before it starts: it shares this memory and must not allocate.
+// (ThreadSanitizer takes such a child for a fork and then misses the parent's locks: under it the
+// child has a copy, and only the page of `error` is shared.)
+#ifdef __SANITIZE_THREAD__
+constexpr int kShareMemory = 0;
+#else
+constexpr int kShareMemory = CLONE_VM;
+#endif
+
 struct ChildPlan {
   const char* program;
   char* const* argv;
@@ -39,7 +47,7 @@ struct ChildPlan {
   size_t fd_count;
   const SpawnOptions* options;
   int parent;
-  int error = 0;
+  int* error;
 };
 
 // First above every number in use, then down to its own: so no step overwrites a later source.
@@ -62,7 +70,7 @@ int child_main(void* argument) {
   ChildPlan& plan = *static_cast<ChildPlan*>(argument);
   const SpawnOptions& options = *plan.options;
   auto give_up = [&] {
-    plan.error = errno ? errno : EIO;
+    *plan.error = errno ? errno : EIO;
     ::_exit(127);
     return 127;
   };
@@ -100,11 +108,13 @@ class Stack {
  public:
   Stack()
       : base_(::mmap(nullptr, kChildStack, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {}
+                     MAP_SHARED | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {}
   ~Stack() {
     if (base_ != MAP_FAILED) ::munmap(base_, kChildStack);
   }
   explicit operator bool() const { return base_ != MAP_FAILED; }
+  // At the far end of the stack: where the child says what went wrong.
+  int* error() const { return static_cast<int*>(base_); }
   void* top() const { return static_cast<char*>(base_) + kChildStack; }
 
  private:
@@ -160,6 +170,8 @@ Result<Child> spawn(const SpawnOptions& options) {
   std::vector<char*> argv = pointers(options.args);
   std::vector<char*> envp = options.env ? pointers(*options.env) : std::vector<char*>{};
   std::vector<std::pair<int, int>> fds = options.fds;
+  Stack stack;
+  if (!stack) return fail_errno(errno, "start {}", options.program);
   ChildPlan plan{options.program.c_str(),
                  argv.data(),
                  options.env ? envp.data() : environ,
@@ -167,23 +179,22 @@ Result<Child> spawn(const SpawnOptions& options) {
                  fds.data(),
                  fds.size(),
                  &options,
-                 ::getpid()};
-  Stack stack;
-  if (!stack) return fail_errno(errno, "start {}", options.program);
+                 ::getpid(),
+                 stack.error()};
   sigset_t all, before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   int pidfd = -1;
-  int pid = ::clone(child_main, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &plan,
-                    &pidfd);
+  int pid = ::clone(child_main, stack.top(), kShareMemory | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+                    &plan, &pidfd);
   int clone_error = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return fail_errno(clone_error, "start {}", options.program);
   Child child{pid, UniqueFd(pidfd)};
-  if (plan.error == 0) return child;
+  if (*plan.error == 0) return child;
   siginfo_t info{};
   ::waitid(P_PIDFD, child.pidfd.get(), &info, WEXITED);
-  return fail_errno(plan.error, "start {}", options.program);
+  return fail_errno(*plan.error, "start {}", options.program);
 }
 
 Status wait_process(const Context& context, const UniqueFd& pidfd) {

@@ -198,9 +198,7 @@ TEST_F(TtrpcTest, AStoppedContextCancelsTheCall) {
 
 TEST_F(TtrpcTest, ADroppedConnectionStopsItsCalls) {
   auto other = connect();
-  bool failed = false;
-  other->call_async({}, kEcho, "Hang", encode(Text{}),
-                    [&](Result<Reply> reply) { failed = !reply; });
+  other->call_async({}, kEcho, "Hang", encode(Text{}), [](Result<Reply>) {});
   wait_for_hanging(1);
   other.reset();
   EXPECT_EQ(stopped_.get_future().wait_for(10s), std::future_status::ready);
