@@ -63,15 +63,17 @@ class ShimTest : public testing::Test {
     ASSERT_TRUE(mounts);
     EXPECT_TRUE(mounts->empty());
     auto host = sys::CgroupHost::detect();
+    ASSERT_TRUE(host);
     for (const std::string& id : ids_)
       for (const auto& folder : host->folders(cgroup(id))) EXPECT_FALSE(sys::path_exists(folder));
+    EXPECT_TRUE(sys::remove_cgroup(*host, parent_));
     auto rest = manager_->list(context_);
     EXPECT_TRUE(rest && rest->empty());
     auto root = dir_.path() / "state" / "runtime" / "default";
     if (sys::path_exists(root)) EXPECT_TRUE(sys::list_dir(root)->empty());
   }
 
-  std::string cgroup(const std::string& id) { return "/skiff-test/" + id; }
+  std::string cgroup(const std::string& id) { return parent_ + "/" + id; }
 
   // A root file system of busybox alone.
   void make_rootfs(const sys::Path& rootfs) {
@@ -153,6 +155,7 @@ class ShimTest : public testing::Test {
   }
 
   Context context_;
+  std::string parent_ = "/skiff-test-" + random_id(4);
   sys::TempDir dir_{"skiff-shim-test-"};
   std::unique_ptr<ShimManager> manager_;
   std::string runtime_;
