@@ -423,9 +423,9 @@ TEST_P(EngineRecovery, StoredAndRealStateAreReconciled) {
   restart_daemon();
   if (!now.then) return expect_nothing_left("one");
   eventually([&] { return engine_->get(context_, "one")->phase == *now.then; });
+  if (*now.then != Phase::kRunning) eventually([&] { return no_bundles(); });
   if (*now.then == Phase::kExited) {
     EXPECT_EQ(engine_->wait(context_, "one")->code, now.code);
-    eventually([&] { return no_bundles(); });
   } else if (*now.then == Phase::kRunning) {
     eventually([&] { return engine_->kill(context_, "one", SIGTERM, false).has_value(); });
     EXPECT_EQ(engine_->wait(context_, "one")->code, 128 + SIGTERM);
@@ -449,6 +449,10 @@ INSTANTIATE_TEST_SUITE_P(
                      255},
         RecoveryCase{"died_meanwhile_auto", Phase::kRunning, true, ShimState::kGone, std::nullopt},
         RecoveryCase{"exited", Phase::kExited, false, ShimState::kGone, Phase::kExited, 5},
+        RecoveryCase{"exited_uncleared", Phase::kExited, false, ShimState::kHasExited,
+                     Phase::kExited, 5},
+        RecoveryCase{"created_uncleared", Phase::kCreated, false, ShimState::kHasExited,
+                     Phase::kCreated},
         RecoveryCase{"exited_auto", Phase::kExited, true, ShimState::kGone, std::nullopt},
         RecoveryCase{"removing", Phase::kRemoving, false, ShimState::kGone, std::nullopt},
         RecoveryCase{"removing_runs", Phase::kRemoving, false, ShimState::kRuns, std::nullopt}),

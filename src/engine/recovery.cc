@@ -85,8 +85,9 @@ void LocalEngine::adopt(const ContainerPtr& container) {
   watch(container, found, run);
 }
 
-// Bundles without a container: made before their row was, or by a daemon whose rows a restored
-// database does not hold.
+// Bundles of what does not run: of a run that had ended but was not cleared away yet, or without a
+// container (made before their row was, or by a daemon whose rows a restored database does not
+// hold).
 void LocalEngine::clear_strays() {
   auto spaces = parts_.shims.list_namespaces();
   if (!spaces) {
@@ -96,12 +97,17 @@ void LocalEngine::clear_strays() {
   for (const std::string& ns : *spaces) {
     auto ids = parts_.shims.list(Context().with_namespace(ns));
     for (const std::string& id : ids.value_or(std::vector<std::string>())) {
-      if (registry_.find(ns, id)) continue;
-      auto stray = std::make_shared<Container>(Record{.name_space = ns, .id = id});
-      in_background(stray, [this, stray] {
-        auto cleared = clear_run(stray);
-        log::warning("cleared away what belongs to no container",
-                     {{"id", stray->id}, {"error", cleared ? "" : cleared.error().message()}});
+      auto known = registry_.find(ns, id);
+      auto container = known && (*known)->id == id
+                           ? *known
+                           : std::make_shared<Container>(Record{.name_space = ns, .id = id});
+      Phase phase = container->state.lock()->record.phase;
+      bool being_settled = known && phase != Phase::kCreated && phase != Phase::kExited;
+      if (being_settled) continue;
+      in_background(container, [this, container] {
+        auto cleared = clear_run(container);
+        log::info("cleared away what does not run",
+                  {{"id", container->id}, {"error", cleared ? "" : cleared.error().message()}});
       });
     }
   }

@@ -1,7 +1,6 @@
 #include "bin/skiffd/toml.h"
 
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
+#include "codec/toml_library.h"
 
 namespace skiff::daemon {
 namespace {
