@@ -59,8 +59,8 @@ class ArchiveImport {
 
  private:
   Status read_entry(codec::tar::Reader& tar, const codec::tar::Entry& entry);
-  Status read_blob(codec::tar::Reader& tar, const codec::tar::Entry& entry,
-                   const std::string& path, const Digest& digest);
+  Status read_blob(codec::tar::Reader& tar, const codec::tar::Entry& entry, const std::string& path,
+                   const Digest& digest);
   Result<std::string> read_text(codec::tar::Reader& tar, const codec::tar::Entry& entry);
   Result<std::vector<ArchiveImage>> images_of_index(const std::string& name);
   Result<std::vector<ArchiveImage>> images_of_docker_manifest(const std::string& name);
@@ -70,10 +70,10 @@ class ArchiveImport {
 
   const ImageService::Parts& parts_;
   const Context context_;
-  std::map<std::string, std::string> texts_;           // small files by path
+  std::map<std::string, std::string> texts_;  // small files by path
   size_t text_bytes_ = 0;
-  std::map<std::string, oci::Descriptor> files_;       // big files by path, stored as blobs
-  std::map<std::string, std::string> links_;           // docker's links between layer files
+  std::map<std::string, oci::Descriptor> files_;  // big files by path, stored as blobs
+  std::map<std::string, std::string> links_;      // docker's links between layer files
 };
 
 }  // namespace skiff::image

@@ -17,11 +17,10 @@ Status ArchiveExport::run(const std::vector<std::string>& names, ArchiveFormat f
   SKIFF_TRY(add_folder("blobs/sha256"));
   for (const std::string& name : names)
     SKIFF_TRY_WRAP(add_image(SKIFF_TRY(library_.find(context_, name))), "save {}", name);
-  SKIFF_TRY(add_text("index.json",
-                     json::dump(json::Value::object(
-                         {{"schemaVersion", 2},
-                          {"mediaType", std::string(oci::media_type::kOciIndex)},
-                          {"manifests", std::move(index_manifests_)}}))));
+  SKIFF_TRY(add_text("index.json", json::dump(json::Value::object(
+                                       {{"schemaVersion", 2},
+                                        {"mediaType", std::string(oci::media_type::kOciIndex)},
+                                        {"manifests", std::move(index_manifests_)}}))));
   if (format == ArchiveFormat::kDocker)
     SKIFF_TRY(add_text("manifest.json", json::dump(docker_manifests_)));
   return tar_.finish();

@@ -45,20 +45,16 @@ bool is_layer_file(std::string_view path) { return path.ends_with(".tar"); }
 
 std::string_view layer_type(Bytes start) {
   switch (codec::detect(start)) {
-    case codec::Compression::kGzip:
-      return oci::media_type::kDockerLayerGzip;
-    case codec::Compression::kZstd:
-      return oci::media_type::kOciLayerZstd;
-    case codec::Compression::kNone:
-      break;
+    case codec::Compression::kGzip: return oci::media_type::kDockerLayerGzip;
+    case codec::Compression::kZstd: return oci::media_type::kOciLayerZstd;
+    case codec::Compression::kNone: break;
   }
   return oci::media_type::kDockerLayer;
 }
 
 }  // namespace
 
-Result<std::vector<ArchiveImage>> ArchiveImport::run(ByteSource& archive,
-                                                     const std::string& name) {
+Result<std::vector<ArchiveImage>> ArchiveImport::run(ByteSource& archive, const std::string& name) {
   auto plain = SKIFF_TRY(codec::decompress(archive));
   codec::BufferedWindow window(*plain.source);
   codec::tar::Reader tar(window);
@@ -131,16 +127,17 @@ Status ArchiveImport::read_blob(codec::tar::Reader& tar, const codec::tar::Entry
   if (!expected.empty() && digest != expected)
     return fail(Code::kDataLoss, "{} in the archive has the digest {}", path, digest);
   if (ingest)
-    SKIFF_TRY((*ingest)->commit(context_, {.digest = digest, .size = size},
-                                {.durability = metadata::Durability::kDurable, .computed = digest}));
+    SKIFF_TRY(
+        (*ingest)->commit(context_, {.digest = digest, .size = size},
+                          {.durability = metadata::Durability::kDurable, .computed = digest}));
   SKIFF_TRY(parts_.content.share(context_, digest, {}));
   files_[path] = {.media_type = std::string(type), .digest = digest, .size = size};
   return ok();
 }
 
 Result<std::vector<ArchiveImage>> ArchiveImport::images_of_index(const std::string& name) {
-  auto index = SKIFF_TRY_WRAP(
-      oci::Index::parse(texts_["index.json"], oci::media_type::kOciIndex), "index.json");
+  auto index = SKIFF_TRY_WRAP(oci::Index::parse(texts_["index.json"], oci::media_type::kOciIndex),
+                              "index.json");
   std::vector<ArchiveImage> images;
   for (oci::Descriptor& target : index.manifests) {
     auto annotation = [&](const char* key) {
@@ -204,9 +201,8 @@ Result<oci::Descriptor> ArchiveImport::docker_image(const json::Value& item) {
   for (const std::string& layer : SKIFF_TRY(item.get_strings("Layers")))
     manifest.layers.push_back(SKIFF_TRY(layer_of(layer)));
   const std::string text = manifest.to_json_text();
-  oci::Descriptor target{.media_type = manifest.media_type,
-                         .digest = codec::digest_of(text),
-                         .size = text.size()};
+  oci::Descriptor target{
+      .media_type = manifest.media_type, .digest = codec::digest_of(text), .size = text.size()};
   SKIFF_TRY(store_document(context_, parts_.content, target, text, manifest_gc_labels(manifest),
                            metadata::Durability::kDurable));
   return target;

@@ -66,8 +66,8 @@ class Worker {
       auto offer = control_.offer_or_close();
       if (!offer)
         return std::unexpected(last.value_or(
-            Error(Code::kUnavailable, fmt::format("blob {}: nobody who wants it can fetch it",
-                                                  descriptor_.digest))));
+            Error(Code::kUnavailable,
+                  fmt::format("blob {}: nobody who wants it can fetch it", descriptor_.digest))));
       const uint64_t offset = piece.begin + piece.done;
       Status fetched = offer->offer->fetch(context_, descriptor_,
                                            {.offset = offset, .length = piece.end - offset}, sink);
@@ -212,9 +212,9 @@ Result<BlobLanded> BlobFlights::fly(const Context& context, const Group::Control
 Result<std::shared_ptr<content::Ingest>> BlobFlights::begin(const Context& context,
                                                             BlobState& state,
                                                             const oci::Descriptor& descriptor) {
-  std::shared_ptr<content::Ingest> ingest = SKIFF_TRY(
-      parts_.content.ingest(context, "blob-" + descriptor.digest.str(),
-                            {.digest = descriptor.digest, .size = descriptor.size}));
+  std::shared_ptr<content::Ingest> ingest =
+      SKIFF_TRY(parts_.content.ingest(context, "blob-" + descriptor.digest.str(),
+                                      {.digest = descriptor.digest, .size = descriptor.size}));
   if (ingest->offset() > descriptor.size) SKIFF_TRY(ingest->truncate(0));
   state.set_ingest(ingest);
   return ingest;
@@ -228,8 +228,8 @@ Status BlobFlights::fetch_and_hash(const Context& context, const Group::Control&
   const uint64_t missing = descriptor.size - start;
   // A small blob is one piece; so is one from a host that does not know ranges.
   auto offer = control.offer_or_close();
-  const bool whole = missing < 2 * parts_.limits.piece_bytes ||
-                     !offer || !offer->offer->supports_ranges();
+  const bool whole =
+      missing < 2 * parts_.limits.piece_bytes || !offer || !offer->offer->supports_ranges();
   const uint64_t piece_bytes = whole ? std::max<uint64_t>(missing, 1) : parts_.limits.piece_bytes;
   Pieces pieces(start, descriptor.size, piece_bytes, kWindowBytes);
 
@@ -237,14 +237,13 @@ Status BlobFlights::fetch_and_hash(const Context& context, const Group::Control&
   std::stop_callback chain(context.stop_token(), [&] { stop_workers.request_stop(); });
   const Context working = context.with_stop(stop_workers.get_token());
   std::vector<std::jthread> workers;
-  const uint64_t count = std::min<uint64_t>(static_cast<uint64_t>(parts_.limits.connections_per_blob),
-                                            (missing + piece_bytes - 1) / piece_bytes);
+  const uint64_t count =
+      std::min<uint64_t>(static_cast<uint64_t>(parts_.limits.connections_per_blob),
+                         (missing + piece_bytes - 1) / piece_bytes);
   for (uint64_t i = 0; i < count; ++i)
-    workers.emplace_back(
-        [&] { Worker(working, control, descriptor, pieces, *ingest).run(); });
+    workers.emplace_back([&] { Worker(working, control, descriptor, pieces, *ingest).run(); });
 
-  auto digest =
-      hash_prefix(context, pieces, *ingest, state, descriptor.digest.algorithm());
+  auto digest = hash_prefix(context, pieces, *ingest, state, descriptor.digest.algorithm());
   stop_workers.request_stop();
   workers.clear();
   if (!digest) return std::unexpected(digest.error());

@@ -71,8 +71,9 @@ class BlobFlights {
   BlobFlights(const ImageService::Parts& parts)
       : parts_(parts), fetch_slots_(parts.limits.layer_fetches) {}
 
-  // A seat on the descriptor's blob; a null fetcher joins without an offer. When the flight ends well
-  // the blob stands in the flights' namespace until the last seat is left: take it over before.
+  // A seat on the descriptor's blob; a null fetcher joins without an offer. When the flight ends
+  // well the blob stands in the flights' namespace until the last seat is left: take it over
+  // before.
   Seat join(const oci::Descriptor& descriptor, registry::FetcherPtr fetcher);
 
   // Makes sure that the blob is there under the context's namespace and lease, by sharing what any

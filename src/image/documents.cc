@@ -6,8 +6,8 @@
 namespace skiff::image {
 
 size_t document_limit(std::string_view media_type) {
-  const bool config = media_type == oci::media_type::kOciConfig ||
-                      media_type == oci::media_type::kDockerConfig;
+  const bool config =
+      media_type == oci::media_type::kOciConfig || media_type == oci::media_type::kDockerConfig;
   return config ? oci::kMaxConfigBytes : oci::kMaxManifestBytes;
 }
 

@@ -44,8 +44,9 @@ class Flights {
       int seat;
       Offer offer;
     };
-    // The first offer not yet turned down; when none is left the flight takes no more seats (a later
-    // caller starts a new one, so nobody gets an error that is another's) and this is nullopt.
+    // The first offer not yet turned down; when none is left the flight takes no more seats (a
+    // later caller starts a new one, so nobody gets an error that is another's) and this is
+    // nullopt.
     std::optional<Chosen> offer_or_close() const {
       auto map = owner_->map_.lock();
       for (auto& [seat, offer] : flight_->offers)

@@ -76,12 +76,12 @@ TEST(Flights, TheLastToLeaveStopsItAndTheNextCallerStartsAnewAfterIt) {
                          });
   started.wait();
   seat.leave();
-  auto again = group.join("k", std::nullopt, no_state,
-                          [&](const Context&, Group::Control) -> Result<int> {
-                            most = std::max(most.load(), ++flying);
-                            --flying;
-                            return 2;
-                          });
+  auto again =
+      group.join("k", std::nullopt, no_state, [&](const Context&, Group::Control) -> Result<int> {
+        most = std::max(most.load(), ++flying);
+        --flying;
+        return 2;
+      });
   EXPECT_EQ(again.wait(Context()).value(), 2);
   EXPECT_EQ(most, 1);
 }

@@ -53,8 +53,8 @@ class SharedImageService final : public ImageService {
   Status push(const Context& context, const std::string& name, const oci::Reference& target,
               const PushOptions& options, const ProgressFn& progress) override {
     Image image = SKIFF_TRY(library_.find(context, name));
-    SKIFF_TRY_WRAP(Push(parts_, library_, context, target, options, progress).run(image),
-                   "push {}", target.familiar());
+    SKIFF_TRY_WRAP(Push(parts_, library_, context, target, options, progress).run(image), "push {}",
+                   target.familiar());
     return ok();
   }
 
@@ -147,9 +147,9 @@ Result<Digest> SharedImageService::unpack_target(const Context& context,
       return fail(Code::kInternal, "chain {} is gone right after its unpack", chain);
   }
   // From here on the image itself keeps its layers.
-  SKIFF_TRY(parts_.content.share(
-      context, chosen.manifest.config.digest,
-      {{"containerd.io/gc.ref.snapshot." + snapshotter.name(), chain.str()}}));
+  SKIFF_TRY(
+      parts_.content.share(context, chosen.manifest.config.digest,
+                           {{"containerd.io/gc.ref.snapshot." + snapshotter.name(), chain.str()}}));
   return chain;
 }
 
@@ -166,9 +166,11 @@ Result<std::vector<Image>> SharedImageService::import_archive(const Context& con
   for (const ArchiveImage& item : found) {
     // An image without a name is kept under its digest, as containerd does.
     const std::string name = item.name.empty() ? "import@" + item.target.digest.str() : item.name;
-    auto chosen = SKIFF_TRY_WRAP(library_.manifest(mine, item.target, options.platform), "{}", name);
-    SKIFF_TRY_WRAP(parts_.content.share(mine, chosen.descriptor.digest,
-                                        manifest_gc_labels(chosen.manifest)), "{}", name);
+    auto chosen =
+        SKIFF_TRY_WRAP(library_.manifest(mine, item.target, options.platform), "{}", name);
+    SKIFF_TRY_WRAP(
+        parts_.content.share(mine, chosen.descriptor.digest, manifest_gc_labels(chosen.manifest)),
+        "{}", name);
     for (const oci::Descriptor& layer : chosen.manifest.layers)
       SKIFF_TRY_WRAP(parts_.content.share(mine, layer.digest, {}), "{}: layer {}", name,
                      layer.digest);

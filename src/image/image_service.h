@@ -58,16 +58,17 @@ struct PullResult {
 struct PushOptions {
   registry::Access access;
   oci::Platform platform = oci::Platform::host();
-  // Push the whole index where the image is one and all of it is here; else the platform's manifest.
+  // Push the whole index where the image is one and all of it is here; else the platform's
+  // manifest.
   bool all_platforms = false;
 };
 
 struct ImageSummary {
   Image image;
   oci::Descriptor target;
-  Digest config;           // empty when the content is not here
-  uint64_t size = 0;       // manifest, config and layers as stored, bytes
-  std::string created;     // from the config, RFC 3339
+  Digest config;        // empty when the content is not here
+  uint64_t size = 0;    // manifest, config and layers as stored, bytes
+  std::string created;  // from the config, RFC 3339
   oci::Platform platform;
 };
 
@@ -107,13 +108,13 @@ class ImageService {
     // By name; the first is the default. Not owned.
     std::vector<snapshot::Snapshotter*> snapshotters;
     struct Limits {
-      int layer_fetches = 6;             // blobs fetched at once in the whole daemon
-      int unpacks = 0;                   // layers unpacked at once; 0: the number of processors
+      int layer_fetches = 6;  // blobs fetched at once in the whole daemon
+      int unpacks = 0;        // layers unpacked at once; 0: the number of processors
       int connections_per_blob = 4;
       uint64_t piece_bytes = 8 << 20;
-      uint64_t max_layer_bytes = 0;      // unpacked; 0: no bound but the disk
+      uint64_t max_layer_bytes = 0;  // unpacked; 0: no bound but the disk
       uint64_t max_layer_entries = 10'000'000;
-      bool isolated = false;             // content_sharing_policy = isolated
+      bool isolated = false;  // content_sharing_policy = isolated
     } limits;
     // Where snapshots are mounted for a moment, <state>/mounts; emptied by `recover`.
     sys::Path mount_dir;
@@ -126,13 +127,12 @@ class ImageService {
   virtual ~ImageService() = default;
 
   // NotFound, PermissionDenied, Unauthenticated, Unavailable from the registry; DataLoss when
-  // something is not what its digest says; InvalidArgument for a malformed image. The image's name is
-  // visible when this returns, and only then.
+  // something is not what its digest says; InvalidArgument for a malformed image. The image's name
+  // is visible when this returns, and only then.
   virtual Result<PullResult> pull(const Context& context, const oci::Reference& reference,
                                   const PullOptions& options, const ProgressFn& progress) = 0;
-  virtual Status push(const Context& context, const std::string& name,
-                      const oci::Reference& target, const PushOptions& options,
-                      const ProgressFn& progress) = 0;
+  virtual Status push(const Context& context, const std::string& name, const oci::Reference& target,
+                      const PushOptions& options, const ProgressFn& progress) = 0;
   virtual Result<std::vector<ImageSummary>> list(const Context& context,
                                                  const std::vector<std::string>& filters) = 0;
   // `name` is a stored name, anything that normalises to one, or a unique prefix (4 or more hex
@@ -153,7 +153,8 @@ class ImageService {
                                                     const ImportOptions& options,
                                                     const ProgressFn& progress) = 0;
   // After a start, before anything else: takes off mounts that a crash left, and rebuilds layers
-  // that a power loss may have hurt from their blobs; where that cannot be, the log names the layer.
+  // that a power loss may have hurt from their blobs; where that cannot be, the log names the
+  // layer.
   virtual Status recover(const Context& context) = 0;
 };
 

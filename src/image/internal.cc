@@ -52,10 +52,8 @@ bool worth_another_offer(const Error& error) {
     case Code::kPermissionDenied:
     case Code::kNotFound:
     case Code::kDeadlineExceeded:
-    case Code::kUnavailable:
-      return true;
-    default:
-      return false;
+    case Code::kUnavailable: return true;
+    default: return false;
   }
 }
 

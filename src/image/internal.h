@@ -37,8 +37,8 @@ inline Context under(const Context& running, const HeldLease& lease) {
   return running.with_namespace(lease.context().name_space()).with_lease(lease.id());
 }
 
-// True when another caller's way to the same bytes may still work: refused, missing there, timed out
-// or unreachable. Not for damage, a full disk or a cancel.
+// True when another caller's way to the same bytes may still work: refused, missing there, timed
+// out or unreachable. Not for damage, a full disk or a cancel.
 bool worth_another_offer(const Error& error);
 
 }  // namespace skiff::image

@@ -53,8 +53,8 @@ Result<Image> Library::find_by_digest(const Context& context, const std::string&
     return fail(Code::kNotFound, "no image {}", name);
   std::optional<Image> found;
   for (ImageSummary& summary : SKIFF_TRY(list(context, {}))) {
-    const bool hit = summary.image.digest.hex().starts_with(prefix) ||
-                     summary.config.hex().starts_with(prefix);
+    const bool hit =
+        summary.image.digest.hex().starts_with(prefix) || summary.config.hex().starts_with(prefix);
     if (!hit) continue;
     if (found && found->digest != summary.image.digest)
       return fail(Code::kInvalidArgument, "{} is the beginning of several images' digests", name);
@@ -123,14 +123,13 @@ Result<ImageDetails> Library::inspect(const Context& context, const std::string&
   ImageDetails details{.summary = summarize(context, image),
                        .manifest = std::move(chosen.manifest),
                        .manifest_json = std::move(chosen.text)};
-  details.config_json =
-      SKIFF_TRY(read_document(context, parts_.content, details.manifest.config));
+  details.config_json = SKIFF_TRY(read_document(context, parts_.content, details.manifest.config));
   details.config = SKIFF_TRY(oci::ImageConfig::parse(details.config_json));
   if (!details.config.diff_ids.empty())
     details.chain_id = oci::chain_ids(details.config.diff_ids).back();
   SKIFF_TRY(parts_.store.read(context, [&](metadata::Reader& reader) -> Status {
-    for (auto& other : SKIFF_TRY(metadata::images::list(
-             reader, context.name_space(), {"target.digest==" + image.digest.str()})))
+    for (auto& other : SKIFF_TRY(metadata::images::list(reader, context.name_space(),
+                                                        {"target.digest==" + image.digest.str()})))
       details.names.push_back(other.name);
     return ok();
   }));
@@ -149,8 +148,7 @@ Result<Image> Library::tag(const Context& context, const std::string& source,
         // Read again: the source may have been removed since.
         auto same = metadata::images::list(txn, context.name_space(),
                                            {"target.digest==" + image.digest.str()});
-        if (SKIFF_TRY(std::move(same)).empty())
-          return fail(Code::kNotFound, "no image {}", source);
+        if (SKIFF_TRY(std::move(same)).empty()) return fail(Code::kNotFound, "no image {}", source);
         return metadata::images::put(txn, context.name_space(), image);
       }));
   return image;
@@ -160,12 +158,10 @@ Result<Removed> Library::remove(const Context& context, const std::string& name)
   Image image = SKIFF_TRY(find(context, name));
   Removed removed{.name = image.name};
   SKIFF_TRY(parts_.store.write(
-      context, kRemove, metadata::Durability::kDurable,
-      [&](metadata::Transaction& txn) -> Status {
+      context, kRemove, metadata::Durability::kDurable, [&](metadata::Transaction& txn) -> Status {
         SKIFF_TRY(metadata::images::remove(txn, context.name_space(), image.name));
-        removed.last = SKIFF_TRY(metadata::images::list(
-                                     txn, context.name_space(),
-                                     {"target.digest==" + image.digest.str()}))
+        removed.last = SKIFF_TRY(metadata::images::list(txn, context.name_space(),
+                                                        {"target.digest==" + image.digest.str()}))
                            .empty();
         return ok();
       }));

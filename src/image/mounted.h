@@ -12,8 +12,8 @@ namespace skiff::image {
 // Calls `work` with the folder where `mounts` stand, below `mount_dir`, and takes them off again.
 // What `work` says counts before a failure to unmount.
 template <typename Work>
-auto with_mounted(const sys::Path& mount_dir, const std::vector<snapshot::Mount>& mounts,
-                  Work work) -> decltype(work(mount_dir)) {
+auto with_mounted(const sys::Path& mount_dir, const std::vector<snapshot::Mount>& mounts, Work work)
+    -> decltype(work(mount_dir)) {
   const sys::Path root = mount_dir / random_id(8);
   SKIFF_TRY(sys::make_dirs(root));
   if (Status mounted = sys::mount_all(mounts, root); !mounted) {

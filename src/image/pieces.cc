@@ -16,8 +16,7 @@ Pieces::Pieces(uint64_t begin, uint64_t size, uint64_t piece_bytes, uint64_t win
 std::optional<Pieces::Piece> Pieces::take(const Context& context) {
   auto shared = shared_.lock();
   shared.wait(changed_, context.stop_token(), [&] {
-    return shared->error || shared->next >= size_ ||
-           shared->next < shared->prefix + window_bytes_;
+    return shared->error || shared->next >= size_ || shared->next < shared->prefix + window_bytes_;
   });
   if (shared->error || shared->next >= size_ || context.stopped()) return std::nullopt;
   Piece piece{.begin = shared->next, .end = std::min(size_, shared->next + piece_bytes_)};
@@ -54,9 +53,8 @@ void Pieces::fail_with(const Error& error) {
 
 Result<uint64_t> Pieces::wait_past(const Context& context, uint64_t past) {
   auto shared = shared_.lock();
-  shared.wait(changed_, context.stop_token(), [&] {
-    return shared->error || shared->prefix > past || shared->prefix >= size_;
-  });
+  shared.wait(changed_, context.stop_token(),
+              [&] { return shared->error || shared->prefix > past || shared->prefix >= size_; });
   if (shared->prefix > past || shared->prefix >= size_) return shared->prefix;
   if (shared->error) return std::unexpected(*shared->error);
   return std::unexpected(context.check().error());

@@ -31,8 +31,8 @@ struct Progress {
   std::vector<LayerProgress> layers;
 };
 
-// Called from any thread, one call at a time, at most ten times a second and once at the end. May be
-// empty. Must not block for long: the pull waits for it, never the transfer.
+// Called from any thread, one call at a time, at most ten times a second and once at the end. May
+// be empty. Must not block for long: the pull waits for it, never the transfer.
 using ProgressFn = std::function<void(const Progress&)>;
 
 }  // namespace skiff::image

@@ -84,8 +84,8 @@ Status Pull::read_index(const oci::Descriptor& descriptor, int depth) {
     return fail(Code::kInvalidArgument, "index {} {}", descriptor.digest,
                 seen ? "refers to itself" : "is nested too deeply");
   std::string body = SKIFF_TRY(document(descriptor));
-  auto index = SKIFF_TRY_WRAP(oci::Index::parse(body, descriptor.media_type), "index {}",
-                              descriptor.digest);
+  auto index =
+      SKIFF_TRY_WRAP(oci::Index::parse(body, descriptor.media_type), "index {}", descriptor.digest);
   auto chosen = SKIFF_TRY_WRAP(index.choose(options_.platform), "{}", reference_.str());
   documents_.push_back({descriptor, std::move(body), index_gc_labels(index)});
   if (oci::is_index(chosen.media_type)) return read_index(chosen, depth + 1);
@@ -139,8 +139,8 @@ Result<bool> Pull::already_here() {
     for (const Document& document : documents_)
       here = here && metadata::blobs::get(reader, ns, document.descriptor.digest);
     if (options_.unpack && !layers_.empty())
-      here = here && metadata::snapshots::get(reader, ns, snapshotter_.name(),
-                                              result_.chain_id.str());
+      here =
+          here && metadata::snapshots::get(reader, ns, snapshotter_.name(), result_.chain_id.str());
     if (!options_.unpack)
       for (const auto& layer : layers_)
         here = here && metadata::blobs::get(reader, ns, layer->descriptor.digest);
@@ -161,8 +161,8 @@ Status Pull::prove_access() {
     if (layer->descriptor.size == 0 || parts_.content.info(context_, layer->descriptor.digest))
       continue;
     StringSink first_byte;
-    SKIFF_TRY_WRAP(resolved_.fetcher->fetch(context_, layer->descriptor,
-                                            {.offset = 0, .length = 1}, first_byte),
+    SKIFF_TRY_WRAP(resolved_.fetcher->fetch(context_, layer->descriptor, {.offset = 0, .length = 1},
+                                            first_byte),
                    "access to layer {}", layer->descriptor.digest);
   }
   return ok();
@@ -178,8 +178,8 @@ Status Pull::find_present_layers() {
   for (size_t i = 0; i < present; ++i) shown_[i].state = LayerState::kPresent;
   if (present > 0 || !(options_.remote || snapshotter_.capabilities().remote)) return ok();
 
-  const size_t remote = SKIFF_TRY(prepare_remote(context_, snapshotter_, layers_, reference_,
-                                                 manifest_descriptor_.digest));
+  const size_t remote = SKIFF_TRY(
+      prepare_remote(context_, snapshotter_, layers_, reference_, manifest_descriptor_.digest));
   result_.layers_remote = static_cast<uint32_t>(remote);
   for (size_t i = 0; i < remote; ++i) shown_[i].state = LayerState::kRemote;
   return ok();
@@ -213,7 +213,8 @@ Status Pull::await_layers() {
 Status Pull::await(Pending& pending, bool sleep) {
   SKIFF_TRY(context_.check());
   const auto longest = sleep ? kReportPeriod : std::chrono::milliseconds(0);
-  if (!pending.blob_done && pending.blob.poll(context_, pending.unpack ? std::chrono::milliseconds(0) : longest)) {
+  if (!pending.blob_done &&
+      pending.blob.poll(context_, pending.unpack ? std::chrono::milliseconds(0) : longest)) {
     SKIFF_TRY(pending.blob.wait(context_));
     pending.blob_done = true;
   }
@@ -224,10 +225,10 @@ Status Pull::await(Pending& pending, bool sleep) {
   LayerProgress& shown = shown_[pending.index];
   const BlobState& blob = pending.blob.state();
   shown.offset = blob.readable();
-  shown.state = pending.done()                      ? LayerState::kDone
-                : pending.blob_done                 ? LayerState::kUnpacking
-                : blob.readable() > 0               ? LayerState::kDownloading
-                                                    : LayerState::kWaiting;
+  shown.state = pending.done()        ? LayerState::kDone
+                : pending.blob_done   ? LayerState::kUnpacking
+                : blob.readable() > 0 ? LayerState::kDownloading
+                                      : LayerState::kWaiting;
   return ok();
 }
 
@@ -279,8 +280,8 @@ Status Pull::make_visible() {
       context_, kMakeVisible, metadata::Durability::kDurable,
       [&](metadata::Transaction& txn) -> Status {
         if (!result_.chain_id.empty() && result_.layers_remote < result_.layers)
-          SKIFF_TRY(metadata::snapshots::adopt(txn, ns, snapshotter_.name(),
-                                               result_.chain_id.str(), {}, context_.lease()));
+          SKIFF_TRY(metadata::snapshots::adopt(txn, ns, snapshotter_.name(), result_.chain_id.str(),
+                                               {}, context_.lease()));
         if (auto before = metadata::images::get(txn, ns, image.name)) {
           image.created = before->created;
           image.labels.merge(metadata::Labels(before->labels));

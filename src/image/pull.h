@@ -18,8 +18,8 @@ namespace skiff::image {
 class Pull {
  public:
   Pull(const ImageService::Parts& parts, BlobFlights& blobs, UnpackFlights& unpacks,
-       snapshot::Snapshotter& snapshotter, const Context& context,
-       const oci::Reference& reference, const PullOptions& options, const ProgressFn& progress);
+       snapshot::Snapshotter& snapshotter, const Context& context, const oci::Reference& reference,
+       const PullOptions& options, const ProgressFn& progress);
 
   Result<PullResult> run();
 

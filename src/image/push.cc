@@ -121,9 +121,9 @@ Status Push::push_blob(const oci::Descriptor& blob, size_t shown) {
       return ok();
     }
   }
-  auto reader = SKIFF_TRY_WRAP(parts_.content.open(context_, blob.digest),
-                               "blob {} is not here: pull the image with --no-unpack first",
-                               blob.digest);
+  auto reader =
+      SKIFF_TRY_WRAP(parts_.content.open(context_, blob.digest),
+                     "blob {} is not here: pull the image with --no-unpack first", blob.digest);
   auto open_at = [&](uint64_t offset) -> Result<std::unique_ptr<ByteSource>> {
     return std::make_unique<CountingSource>(
         content::source(reader, offset), offset,

@@ -5,20 +5,12 @@
 namespace skiff::image {
 namespace {
 
-Result<Digest> digest_label(const metadata::Snapshot& snapshot, const char* key) {
-  auto found = snapshot.labels.find(key);
-  if (found == snapshot.labels.end())
-    return fail(Code::kNotFound, "snapshot {} has no label {}", snapshot.id, key);
-  return Digest::parse(found->second);
-}
-
-Status rebuild_one(const Context& context, const ImageService::Parts& parts,
-                   UnpackFlights& unpacks, const metadata::Snapshot& suspect) {
-  const Digest blob = SKIFF_TRY(digest_label(suspect, kLayerBlobLabel));
-  const Digest diff_id = SKIFF_TRY(digest_label(suspect, kLayerDiffIdLabel));
-  SKIFF_TRY(parts.content.share(context, blob, {}));
-  auto source = content::source(SKIFF_TRY(parts.content.open(context, blob)));
-  return unpacks.rebuild(context, suspect, *source, diff_id);
+Status rebuild_one(const Context& context, const ImageService::Parts& parts, UnpackFlights& unpacks,
+                   const metadata::Snapshot& suspect) {
+  const LayerSource layer = SKIFF_TRY(LayerSource::parse(suspect.layer_source));
+  SKIFF_TRY(parts.content.share(context, layer.descriptor.digest, {}));
+  auto blob = content::source(SKIFF_TRY(parts.content.open(context, layer.descriptor.digest)));
+  return unpacks.rebuild(context, suspect, *blob, layer.diff_id);
 }
 
 }  // namespace
@@ -39,9 +31,10 @@ Status rebuild_suspects(const Context& context, const ImageService::Parts& parts
       log::info("rebuilt a layer that was not confirmed before the machine went down",
                 {{"snapshot", suspect.id}, {"chain", suspect.key}});
     } else {
-      log::error("a layer was not confirmed before the machine went down and cannot be rebuilt: "
-                 "pull its image again",
-                 {{"snapshot", suspect.id}, {"chain", suspect.key}, {"error", rebuilt.error()}});
+      log::error(
+          "a layer was not confirmed before the machine went down and cannot be rebuilt: "
+          "pull its image again",
+          {{"snapshot", suspect.id}, {"chain", suspect.key}, {"error", rebuilt.error()}});
     }
   }
   if (parts.note_written) parts.note_written();

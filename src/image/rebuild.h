@@ -1,5 +1,5 @@
-// Committed layers that were never confirmed on disk before the machine went down are made anew from
-// their blobs, under the same snapshot id, before anything stands on them.
+// Committed layers that were never confirmed on disk before the machine went down are made anew
+// from their blobs, under the same snapshot id, before anything stands on them.
 #pragma once
 
 #include "image/image_service.h"

@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "base/random_id.h"
-#include "codec/json/json.h"
 
 namespace skiff::image {
 namespace {
@@ -42,23 +41,17 @@ snapshot::Labels request_labels(const std::vector<LayerPlanPtr>& layers, size_t 
       {"containerd.io/snapshot/remote/stargz.reference", reference.str()},
       {"containerd.io/snapshot/remote/stargz.digest", digest},
   };
-  for (const char* list : {"containerd.io/snapshot/cri.image-layers",
-                           "containerd.io/snapshot/remote/stargz.layers"})
+  for (const char* list :
+       {"containerd.io/snapshot/cri.image-layers", "containerd.io/snapshot/remote/stargz.layers"})
     labels.emplace(list, following_digests(layers, i, list));
   return labels;
 }
 
-std::string source_of(const LayerPlan& layer, const oci::Reference& reference) {
-  return json::dump(json::Value::object({{"ref", reference.str()},
-                                         {"descriptor", layer.descriptor.to_json()},
-                                         {"hosts", json::Value::array({reference.registry()})}}));
-}
-
 // Where the bytes are, for a push or an export later. The layer stands either way.
 void record_source(const Context& context, snapshot::Snapshotter& snapshotter,
-                   const LayerPlan& layer, const oci::Reference& reference) {
+                   const LayerPlan& layer) {
   auto updated = snapshotter.update(context, layer.chain_id.str(),
-                                    {{kLayerSourceLabel, source_of(layer, reference)}},
+                                    {{kLayerSourceLabel, source_of(layer).to_json()}},
                                     {fmt::format("labels.{}", kLayerSourceLabel)});
   if (!updated)
     log::warning("a remote layer's source could not be recorded",
@@ -67,8 +60,7 @@ void record_source(const Context& context, snapshot::Snapshotter& snapshotter,
 
 // One layer: true when it now stands as a remote snapshot under its chain ID.
 Result<bool> prepare_layer(const Context& context, snapshot::Snapshotter& snapshotter,
-                           const LayerPlan& layer, const snapshot::Labels& labels,
-                           const oci::Reference& reference) {
+                           const LayerPlan& layer, const snapshot::Labels& labels) {
   const std::string chain = layer.chain_id.str();
   auto standing = snapshotter.stat(context, chain);
   if (standing) return is_remote(*standing);
@@ -80,7 +72,7 @@ Result<bool> prepare_layer(const Context& context, snapshot::Snapshotter& snapsh
   if (!prepared) {
     // Today's contract: the snapshotter committed the layer itself.
     if (prepared.error().is(Code::kAlreadyExists) && snapshotter.stat(context, chain)) {
-      record_source(context, snapshotter, layer, reference);
+      record_source(context, snapshotter, layer);
       return true;
     }
     (void)snapshotter.remove(context, key);
@@ -93,7 +85,7 @@ Result<bool> prepare_layer(const Context& context, snapshot::Snapshotter& snapsh
                                           {.labels = labels,
                                            .durability = metadata::Durability::kRides,
                                            .verified_chain_id = layer.chain_id,
-                                           .remote_source = source_of(layer, reference)});
+                                           .layer_source = source_of(layer).to_json()});
     if (committed || committed.error().is(Code::kAlreadyExists)) return true;
   }
   (void)snapshotter.remove(context, key);
@@ -108,7 +100,7 @@ Result<size_t> prepare_remote(const Context& context, snapshot::Snapshotter& sna
   for (size_t i = 0; i < layers.size(); ++i) {
     SKIFF_TRY(context.check());
     auto remote = prepare_layer(context, snapshotter, *layers[i],
-                                request_labels(layers, i, reference, manifest), reference);
+                                request_labels(layers, i, reference, manifest));
     if (!remote)
       log::warning("a remote snapshot could not be prepared; the layer is fetched",
                    {{"layer", layers[i]->descriptor.digest.str()},

@@ -14,7 +14,9 @@ TraceClock::time_point earliest(const std::vector<Lane>& lanes) {
   return first;
 }
 
-double microseconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) / 1e3; }
+double microseconds(std::chrono::nanoseconds time) {
+  return static_cast<double>(time.count()) / 1e3;
+}
 
 }  // namespace
 
@@ -23,12 +25,12 @@ std::string chrome_trace(const std::vector<Lane>& lanes) {
   json::Value events = json::Value::array();
   for (size_t i = 0; i < lanes.size(); ++i) {
     const auto thread = static_cast<int64_t>(i + 1);
-    events.push_back(json::Value::object(
-        {{"name", "thread_name"},
-         {"ph", "M"},
-         {"pid", 1},
-         {"tid", thread},
-         {"args", json::Value::object({{"name", lanes[i].name}})}}));
+    events.push_back(
+        json::Value::object({{"name", "thread_name"},
+                             {"ph", "M"},
+                             {"pid", 1},
+                             {"tid", thread},
+                             {"args", json::Value::object({{"name", lanes[i].name}})}}));
     for (const Span& span : lanes[i].spans)
       events.push_back(json::Value::object({{"name", span.name},
                                             {"ph", "X"},

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/random_id.h"
+#include "codec/json/json.h"
 #include "image/mounted.h"
 
 namespace skiff::image {
@@ -94,6 +95,26 @@ std::vector<LayerPlanPtr> plan_layers(const std::vector<oci::Descriptor>& layers
   return plan;
 }
 
+LayerSource source_of(const LayerPlan& layer) {
+  return {.reference = layer.reference, .descriptor = layer.descriptor, .diff_id = layer.diff_id};
+}
+
+std::string LayerSource::to_json() const {
+  return json::dump(json::Value::object(
+      {{"ref", reference}, {"descriptor", descriptor.to_json()}, {"diff_id", diff_id.str()}}));
+}
+
+Result<LayerSource> LayerSource::parse(std::string_view text) {
+  auto value = SKIFF_TRY_WRAP(json::parse(text), "a layer's source");
+  const json::Value* descriptor = value.find("descriptor");
+  if (descriptor == nullptr)
+    return fail(Code::kInvalidArgument, "a layer's source has no descriptor");
+  return LayerSource{
+      .reference = SKIFF_TRY(value.get_string("ref")),
+      .descriptor = SKIFF_TRY(oci::Descriptor::from_json(*descriptor, "a layer's source")),
+      .diff_id = SKIFF_TRY(Digest::parse(SKIFF_TRY(value.get_string("diff_id"))))};
+}
+
 UnpackFlights::UnpackFlights(const ImageService::Parts& parts, BlobFlights& blobs)
     : parts_(parts),
       blobs_(blobs),
@@ -110,8 +131,7 @@ UnpackFlights::Seat UnpackFlights::join(snapshot::Snapshotter& snapshotter, Laye
 }
 
 Result<Unpacked> UnpackFlights::fly(const Context& context, const Group::Control& control,
-                                    snapshot::Snapshotter& snapshotter,
-                                    const LayerPlanPtr& layer) {
+                                    snapshot::Snapshotter& snapshotter, const LayerPlanPtr& layer) {
   UnpackState& state = control.state();
   SKIFF_TRY(state.lease.status());
   const Context mine = under(context, state.lease);
@@ -200,8 +220,8 @@ Status UnpackFlights::unpack_mounted(const Context& context, UnpackState& state,
   auto mounts = SKIFF_TRY(snapshotter.prepare(context, staging.key(), parent, {}));
   const auto begin = TraceClock::now();
   FlightSource source(context, blob.shared_state());
-  auto outcome = SKIFF_TRY(with_mounted(
-      parts_.mount_dir, mounts, [&](const sys::Path& root) -> Result<layer::Outcome> {
+  auto outcome = SKIFF_TRY(
+      with_mounted(parts_.mount_dir, mounts, [&](const sys::Path& root) -> Result<layer::Outcome> {
         auto folder = SKIFF_TRY(sys::open_dir(root));
         return layer::apply_layer(context, source, expected_of(layer), *applier_, folder.get(),
                                   apply_options());
@@ -215,8 +235,7 @@ Status UnpackFlights::unpack_mounted(const Context& context, UnpackState& state,
 }
 
 Status UnpackFlights::wait_for_parent(const Context& context, const Seat* parent,
-                                      snapshot::Snapshotter& snapshotter,
-                                      const LayerPlan& layer) {
+                                      snapshot::Snapshotter& snapshotter, const LayerPlan& layer) {
   if (parent == nullptr) return ok();
   SKIFF_TRY_WRAP(parent->wait(context), "the layer below");
   // Under this flight's own lease: the parent's may go as soon as its seats are left.
@@ -230,9 +249,7 @@ Status UnpackFlights::commit(const Context& context, UnpackState& state,
                              const std::string& key, const layer::ApplyStats* staged) {
   const auto begin = TraceClock::now();
   snapshot::CommitOptions options;
-  options.labels = {{kLayerBlobLabel, layer.descriptor.digest.str()},
-                    {kLayerDiffIdLabel, layer.diff_id.str()},
-                    {kLayerReferenceLabel, layer.reference}};
+  options.layer_source = source_of(layer).to_json();
   // What was staged can be made anew from its blob after a power loss; what was applied onto its
   // mounted parent cannot.
   options.durability =
@@ -260,29 +277,29 @@ Status UnpackFlights::rebuild(const Context& context, const metadata::Snapshot& 
   if (!parts_.layer_folder)
     return fail(Code::kUnimplemented, "snapshots of {} cannot be made anew", snapshot.snapshotter);
   const sys::Path folder = SKIFF_TRY(parts_.layer_folder(snapshot));
-  auto lowers = SKIFF_TRY(folders_below(context, snapshot.id));
+  auto lowers = SKIFF_TRY(folders_below(context, snapshot));
   SKIFF_TRY(sys::remove_tree(folder));
   SKIFF_TRY(sys::make_dir(folder));
   auto fd = SKIFF_TRY(sys::open_dir(folder));
   auto staged = SKIFF_TRY(layer::stage_layer(context, blob, {.diff_id = diff_id}, *applier_,
                                              fd.get(), apply_options()));
   SKIFF_TRY(applier_->settle(context, staged.layer, fd.get(), lowers));
-  return parts_.store.write(context, kRewritten, metadata::Durability::kRides,
-                            [&](metadata::Transaction& txn) {
-                              return metadata::snapshots::rewritten(txn, snapshot.id,
-                                                                    parts_.store.boot_id());
-                            });
+  return parts_.store.write(
+      context, kRewritten, metadata::Durability::kRides, [&](metadata::Transaction& txn) {
+        return metadata::snapshots::rewritten(txn, snapshot.id, parts_.store.boot_id());
+      });
 }
 
-Result<std::vector<std::string>> UnpackFlights::folders_below(const Context& context, int64_t id) {
+Result<std::vector<std::string>> UnpackFlights::folders_below(
+    const Context& context, const metadata::Snapshot& snapshot) {
   std::vector<int64_t> chain;
   SKIFF_TRY(parts_.store.read(context, [&](metadata::Reader& reader) -> Status {
-    chain = SKIFF_TRY(metadata::snapshots::chain(reader, id));
+    chain = SKIFF_TRY(metadata::snapshots::chain(reader, snapshot.id));
     return ok();
   }));
   std::vector<std::string> folders;
   for (size_t i = 1; i < chain.size(); ++i)
-    folders.push_back(SKIFF_TRY(parts_.layer_folder({.id = chain[i]})).string());
+    folders.push_back(SKIFF_TRY(parts_.layer_folder({.id = chain[i], .snapshotter = snapshot.snapshotter})).string());
   return folders;
 }
 

@@ -1,9 +1,9 @@
 // A layer on its way to a committed snapshot: one flight by (snapshotter, chain ID).
 //
 // On a snapshotter that can rebase, a layer is untarred into a staging snapshot of its own while it
-// is still being fetched and whatever its parents do; settling it against them and the commit follow
-// in chain order. Elsewhere it is applied onto the mounted parent, bottom-up, the fetches still side
-// by side. Nothing is committed before the blob's digest and the diff ID held.
+// is still being fetched and whatever its parents do; settling it against them and the commit
+// follow in chain order. Elsewhere it is applied onto the mounted parent, bottom-up, the fetches
+// still side by side. Nothing is committed before the blob's digest and the diff ID held.
 #pragma once
 
 #include <memory>
@@ -34,11 +34,18 @@ std::vector<LayerPlanPtr> plan_layers(const std::vector<oci::Descriptor>& layers
                                       const std::vector<Digest>& diff_ids,
                                       const std::string& reference);
 
-// Labels that a committed layer carries, so that it can be rebuilt from its blob.
-inline constexpr char kLayerBlobLabel[] = "skiff/layer.blob";
-inline constexpr char kLayerDiffIdLabel[] = "skiff/layer.diff-id";
-inline constexpr char kLayerReferenceLabel[] = "skiff/layer.reference";
-// Of a remote layer whose snapshotter committed it itself: what Snapshot::remote_source holds.
+// What a committed layer's row records as its source, so that the layer can be made anew or fetched
+// again: {"ref", "descriptor", "diff_id"} as JSON.
+struct LayerSource {
+  std::string reference;
+  oci::Descriptor descriptor;
+  Digest diff_id;
+
+  std::string to_json() const;
+  static Result<LayerSource> parse(std::string_view text);
+};
+LayerSource source_of(const LayerPlan& layer);
+// The same as a label, for a remote layer whose snapshotter committed it itself.
 inline constexpr char kLayerSourceLabel[] = "skiff/layer.source";
 
 class UnpackState {
@@ -92,9 +99,10 @@ class UnpackFlights {
   Status commit(const Context& context, UnpackState& state, snapshot::Snapshotter& snapshotter,
                 const LayerPlan& layer, const std::string& key, const layer::ApplyStats* staged);
   layer::ApplyOptions apply_options() const;
-  Status repair(const Context& context, const metadata::Snapshot& snapshot,
-                const LayerPlan& layer, const BlobFlights::Seat& blob);
-  Result<std::vector<std::string>> folders_below(const Context& context, int64_t id);
+  Status repair(const Context& context, const metadata::Snapshot& snapshot, const LayerPlan& layer,
+                const BlobFlights::Seat& blob);
+  Result<std::vector<std::string>> folders_below(const Context& context,
+                                                 const metadata::Snapshot& snapshot);
 
   ImageService::Parts parts_;
   BlobFlights& blobs_;
@@ -106,8 +114,8 @@ class UnpackFlights {
 // A committed chain, as any namespace may have made it.
 struct FoundChain {
   std::optional<metadata::Snapshot> top;  // unset: there is none
-  bool top_hurt = false;   // its own bytes were never confirmed before the machine went down
-  bool hurt = false;       // its own, or an ancestor's
+  bool top_hurt = false;  // its own bytes were never confirmed before the machine went down
+  bool hurt = false;      // its own, or an ancestor's
   bool whole() const { return top && !hurt; }
 };
 Result<FoundChain> find_chain(const Context& context, metadata::Store& store,

@@ -128,8 +128,8 @@ struct Snapshot {
   std::string unconfirmed_boot;
   uint64_t usage_bytes = 0;  // of committed ones
   uint64_t usage_inodes = 0;
-  // A remote layer's source as JSON ({"ref","descriptor","hosts"}); empty for a local one.
-  std::string remote_source;
+  // Where a layer of an image comes from, as the engine recorded it (JSON); empty: nobody said.
+  std::string layer_source;
 };
 namespace snapshots {
 Result<Snapshot> get(Reader& reader, const std::string& ns, const std::string& snapshotter,
@@ -157,7 +157,7 @@ struct CommitRow {
   std::string unconfirmed_boot;  // empty: already on disk
   uint64_t usage_bytes = 0;
   uint64_t usage_inodes = 0;
-  std::string remote_source;
+  std::string layer_source;
   // Set by the engine alone, once every diff ID below was verified: the row may then serve other
   // namespaces (find_committed, adopt). A client's own commit stays its namespace's, as does one
   // that comes second.

@@ -81,7 +81,7 @@ CREATE TABLE snapshots (
   unconfirmed_boot TEXT NOT NULL,
   usage_bytes INTEGER NOT NULL,
   usage_inodes INTEGER NOT NULL,
-  remote_source TEXT NOT NULL,
+  layer_source TEXT NOT NULL,
   UNIQUE (snapshotter, chain_id)
 );
 CREATE INDEX snapshots_by_parent ON snapshots (parent_id) WHERE parent_id IS NOT NULL;

@@ -28,7 +28,7 @@ Result<Snapshot> read(const Statement& row) {
   snapshot.unconfirmed_boot = row.string(9);
   snapshot.usage_bytes = row.unsigned_integer(10);
   snapshot.usage_inodes = row.unsigned_integer(11);
-  snapshot.remote_source = row.string(12);
+  snapshot.layer_source = row.string(12);
   return snapshot;
 }
 
@@ -38,18 +38,18 @@ Result<std::vector<Snapshot>> read_all(Statement& rows) {
   return snapshots;
 }
 
-#define SKIFF_NAMED_SNAPSHOTS                                                               \
-  "SELECT s.id, s.snapshotter, n.key, p.key, s.kind, n.labels, n.created, n.updated, "      \
-  "s.parent_id, "                                                                           \
-  "       s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.remote_source, s.chain_id, " \
-  "       CASE s.kind WHEN 1 THEN 'view' WHEN 2 THEN 'active' ELSE 'committed' END "        \
-  "FROM snapshot_names n JOIN snapshots s USING (id) "                                      \
+#define SKIFF_NAMED_SNAPSHOTS                                                              \
+  "SELECT s.id, s.snapshotter, n.key, p.key, s.kind, n.labels, n.created, n.updated, "     \
+  "s.parent_id, "                                                                          \
+  "       s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.layer_source, s.chain_id, " \
+  "       CASE s.kind WHEN 1 THEN 'view' WHEN 2 THEN 'active' ELSE 'committed' END "       \
+  "FROM snapshot_names n JOIN snapshots s USING (id) "                                     \
   "LEFT JOIN snapshot_names p ON p.id = s.parent_id AND p.ns = n.ns "
 
 // Without a namespace the key is the verified chain ID.
 #define SKIFF_SHARED_SNAPSHOTS                                                               \
   "SELECT s.id, s.snapshotter, s.chain_id, p.chain_id, s.kind, '{}', s.created, s.created, " \
-  "       s.parent_id, s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.remote_source "  \
+  "       s.parent_id, s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.layer_source "   \
   "FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent_id "
 
 // The id of a committed snapshot that may be a parent.
@@ -180,11 +180,10 @@ Result<int64_t> create(Transaction& txn, const std::string& ns, const Snapshot& 
                             "snapshot {}", snapshot.key);
   Statement insert(txn, R"(
       INSERT INTO snapshots (id, snapshotter, parent_id, kind, created, written, unconfirmed_boot,
-                             usage_bytes, usage_inodes, remote_source)
+                             usage_bytes, usage_inodes, layer_source)
       VALUES (?, ?, ?, ?, ?, ?, '', 0, 0, ?) RETURNING id)",
                    or_null(snapshot.id), snapshot.snapshotter, or_null(parent),
-                   static_cast<int>(snapshot.kind), now(), txn.generation(),
-                   snapshot.remote_source);
+                   static_cast<int>(snapshot.kind), now(), txn.generation(), snapshot.layer_source);
   SKIFF_TRY(insert.next());
   int64_t id = insert.integer(0);
   SKIFF_TRY(insert.run());
@@ -213,9 +212,9 @@ Status commit(Transaction& txn, const std::string& ns, const std::string& snapsh
   }
   Statement update(txn, R"(
       UPDATE snapshots SET kind = 3, parent_id = ?, chain_id = ?, written = ?, unconfirmed_boot = ?,
-        usage_bytes = ?, usage_inodes = ?, remote_source = ? WHERE id = ?)",
+        usage_bytes = ?, usage_inodes = ?, layer_source = ? WHERE id = ?)",
                    or_null(parent), chain_id, txn.generation(), row.unconfirmed_boot,
-                   row.usage_bytes, row.usage_inodes, row.remote_source, snapshot.id);
+                   row.usage_bytes, row.usage_inodes, row.layer_source, snapshot.id);
   SKIFF_TRY(update.run());
 
   // The key gives way to the name, with its edges and in every lease.
@@ -320,7 +319,7 @@ Result<std::vector<Snapshot>> suspects(Reader& reader, const std::string& curren
         UNION ALL
         SELECT s.id, depth + 1 FROM tree JOIN snapshots s ON s.parent_id = tree.id)
       SELECT s.id, s.snapshotter, s.chain_id, p.chain_id, s.kind, '{}', s.created, s.created,
-             s.parent_id, s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.remote_source
+             s.parent_id, s.unconfirmed_boot, s.usage_bytes, s.usage_inodes, s.layer_source
       FROM tree JOIN snapshots s USING (id) LEFT JOIN snapshots p ON p.id = s.parent_id
       WHERE s.unconfirmed_boot <> '' AND s.unconfirmed_boot <> ? ORDER BY depth, s.id)",
                  current_boot);

@@ -162,7 +162,7 @@ Status LocalSnapshotter::commit(const Context& context, const std::string& name,
                                      .unconfirmed_boot = durable ? "" : metadata_.boot_id(),
                                      .usage_bytes = usage.bytes,
                                      .usage_inodes = usage.inodes,
-                                     .remote_source = options.remote_source,
+                                     .layer_source = options.layer_source,
                                      .verified_chain_id = options.verified_chain_id};
   SKIFF_TRY(metadata_.write(context, kCommit, options.durability, [&](Transaction& txn) {
     return metadata::snapshots::commit(txn, context.name_space(), this->name(), key, row,

@@ -198,7 +198,7 @@ Status MemorySnapshotter::commit(const Context& context, const std::string& name
   info.updated = metadata::now();
   info.usage_bytes = used.bytes;
   info.usage_inodes = used.inodes;
-  info.remote_source = options.remote_source;
+  info.layer_source = options.layer_source;
   state->rows[{ns, name}] = std::move(info);
   return ok();
 }

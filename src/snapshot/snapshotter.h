@@ -69,7 +69,7 @@ struct CommitOptions {
   std::optional<Usage> usage;
   // See metadata::snapshots::CommitRow.
   Digest verified_chain_id;
-  std::string remote_source;
+  std::string layer_source;
 };
 
 class Snapshotter {

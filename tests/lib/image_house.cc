@@ -85,25 +85,25 @@ void ImageHouse::open() {
                       *store_, {.root = root_, .reserve_bytes = options_.reserve_bytes}),
                   "open the content store");
   must(content_->recover(context), "recover the content store");
-  snapshotter_ = must(
-      snapshot::LocalSnapshotter::open(*store_, make_driver(options_.driver, root_), {.root = root_}),
-      "open the snapshotter");
+  snapshotter_ = must(snapshot::LocalSnapshotter::open(*store_, make_driver(options_.driver, root_),
+                                                       {.root = root_}),
+                      "open the snapshotter");
   must(snapshotter_->recover(context), "recover the snapshotter");
   registry::DistributionOptions distribution;
   distribution.timeouts = short_timeouts();
   distribution.retry = quick_retries();
   resolver_ = registry::make_distribution_resolver(*http_, distribution);
   auto* snapshotter = snapshotter_.get();
-  images_ = image::ImageService::create(
-      {.store = *store_,
-       .content = *content_,
-       .resolver = *resolver_,
-       .snapshotters = {snapshotter},
-       .limits = options_.limits,
-       .mount_dir = root_ / "mounts",
-       .layer_folder = [snapshotter](const metadata::Snapshot& row) {
-         return snapshotter->layer_folder(row.id);
-       }});
+  images_ =
+      image::ImageService::create({.store = *store_,
+                                   .content = *content_,
+                                   .resolver = *resolver_,
+                                   .snapshotters = {snapshotter},
+                                   .limits = options_.limits,
+                                   .mount_dir = root_ / "mounts",
+                                   .layer_folder = [snapshotter](const metadata::Snapshot& row) {
+                                     return snapshotter->layer_folder(row.id);
+                                   }});
   must(images_->recover(context), "recover the images");
 }
 

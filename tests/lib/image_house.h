@@ -51,7 +51,8 @@ class ImageHouse {
   // What should not be: findings of the content store and the snapshotter, active snapshots,
   // ingests and leases in any namespace the test used. Empty when all is well.
   std::vector<std::string> leftovers();
-  // The tree of an unpacked image, through a real mount: "path type mode content-or-target" lines. The chain must stand in the context's namespace.
+  // The tree of an unpacked image, through a real mount: "path type mode content-or-target" lines.
+  // The chain must stand in the context's namespace.
   std::vector<std::string> tree(const Digest& chain_id, const Context& context = Context());
   // Closes everything and opens it again, as a restart of the daemon does; with another boot id, as
   // a reboot.

@@ -213,7 +213,7 @@ Status ProxySnapshotter::commit(const Context& context, const std::string& name,
                                      .labels = labels,
                                      .usage_bytes = usage ? usage->bytes : 0,
                                      .usage_inodes = usage ? usage->inodes : 0,
-                                     .remote_source = options.remote_source,
+                                     .layer_source = options.layer_source,
                                      .verified_chain_id = options.verified_chain_id};
   return metadata_.write(context.detached(), kCommit, options.durability, [&](Transaction& txn) {
     return metadata::snapshots::commit(txn, context.name_space(), this->name(), key, row,

@@ -91,10 +91,10 @@ TEST_F(ProxySnapshotterTest, TheContractOf2019) {
   backend_.set_remote(MemorySnapshotter::Contract::k2019, {{"sha256:layer", tree_}});
   ASSERT_TRUE(proxy_->prepare(context_, "key", "", ask("chain", "sha256:layer")));
   EXPECT_THAT(proxy_->stat(context_, "key")->labels, Contains(Key(kRemoteLabel)));
-  ASSERT_TRUE(proxy_->commit(context_, "chain", "key", {.remote_source = "{}"}));
+  ASSERT_TRUE(proxy_->commit(context_, "chain", "key", {.layer_source = "{}"}));
   auto info = proxy_->stat(context_, "chain");
   EXPECT_THAT(info->labels, Contains(Key(kRemoteLabel))) << "it stays known as remote";
-  EXPECT_EQ(info->remote_source, "{}");
+  EXPECT_EQ(info->layer_source, "{}");
   // A miss: an ordinary active snapshot.
   ASSERT_TRUE(proxy_->prepare(context_, "next", "chain", ask("chain2", "sha256:unknown")));
   EXPECT_THAT(proxy_->stat(context_, "next")->labels, Not(Contains(Key(kRemoteLabel))));
