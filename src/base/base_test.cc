@@ -40,10 +40,11 @@ TEST(Error, ErrnoDecidesTheCode) {
 TEST(Digest, ParsesWhatTheSpecificationAllows) {
   std::string hex(64, 'a');
   EXPECT_EQ(Digest::parse("sha256:" + hex)->hex(), hex);
-  EXPECT_EQ(Digest::parse("sha512:" + std::string(128, '0'))->algorithm(), DigestAlgorithm::kSha512);
-  for (std::string bad : {std::string(""), hex, "sha256:" + std::string(63, 'a'),
-                          "sha256:" + std::string(64, 'A'), "md5:" + std::string(32, 'a'),
-                          "sha256:" + std::string(64, 'g'), "sha256:" + hex + "\n"})
+  EXPECT_EQ(Digest::parse("sha512:" + std::string(128, '0'))->algorithm(),
+            DigestAlgorithm::kSha512);
+  for (std::string bad :
+       {std::string(""), hex, "sha256:" + std::string(63, 'a'), "sha256:" + std::string(64, 'A'),
+        "md5:" + std::string(32, 'a'), "sha256:" + std::string(64, 'g'), "sha256:" + hex + "\n"})
     EXPECT_FALSE(Digest::parse(bad)) << bad;
 }
 

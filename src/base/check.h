@@ -7,7 +7,7 @@ namespace skiff::detail {
                                const char* reason);
 }  // namespace skiff::detail
 
-#define SKIFF_CHECK(condition, reason)                                              \
-  (static_cast<bool>(condition)                                                     \
-       ? void()                                                                     \
+#define SKIFF_CHECK(condition, reason) \
+  (static_cast<bool>(condition)        \
+       ? void()                        \
        : ::skiff::detail::check_failed(__FILE__, __LINE__, #condition, reason))

@@ -45,7 +45,8 @@ class Context {
   // The nearer of the two deadlines holds.
   Context with_deadline(Clock::time_point deadline) const;
   Context with_timeout(std::chrono::milliseconds timeout) const;
-  // Replaces the stop token (the old one no longer counts; chain with a stop_callback where both do).
+  // Replaces the stop token (the old one no longer counts; chain with a stop_callback where both
+  // do).
   Context with_stop(std::stop_token stop) const;
   // The same caller, but neither its deadline nor its stop: for work that outlives the request.
   Context detached() const;

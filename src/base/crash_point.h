@@ -7,8 +7,8 @@
 // (`skiffd crash-points`), and a test walks that list.
 //
 // SKIFF_CRASH_AT=name:before or name:after ends the process with SIGKILL the first time the step is
-// about to run or has just run; name:before:3 the third time. SKIFF_CRASH_TRACE=FILE appends the name
-// of each step that is reached. Costs one load when unset.
+// about to run or has just run; name:before:3 the third time. SKIFF_CRASH_TRACE=FILE appends the
+// name of each step that is reached. Costs one load when unset.
 #pragma once
 
 #include <string>
@@ -22,8 +22,12 @@ class CrashPoint {
   CrashPoint(const CrashPoint&) = delete;
 
   const char* name() const { return name_; }
-  void before() const { if (armed_) hit(false); }
-  void after() const { if (armed_) hit(true); }
+  void before() const {
+    if (armed_) hit(false);
+  }
+  void after() const {
+    if (armed_) hit(true);
+  }
 
   // Every point of this process, sorted by name.
   static std::vector<const CrashPoint*> all();

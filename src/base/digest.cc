@@ -34,7 +34,8 @@ Result<Digest> Digest::parse(std::string_view text) {
   } else if (name == "sha512") {
     algorithm = DigestAlgorithm::kSha512;
   } else {
-    return fail(Code::kInvalidArgument, "digest \"{}\": algorithm {} is not supported (sha256, sha512)",
+    return fail(Code::kInvalidArgument,
+                "digest \"{}\": algorithm {} is not supported (sha256, sha512)",
                 text.substr(0, 160), name.substr(0, 32));
   }
   if (hex.size() != hex_length(algorithm) || !is_lower_hex(hex))
@@ -44,7 +45,8 @@ Result<Digest> Digest::parse(std::string_view text) {
 }
 
 Digest Digest::from_hex(DigestAlgorithm algorithm, std::string hex) {
-  SKIFF_CHECK(hex.size() == hex_length(algorithm) && is_lower_hex(hex), "digest hex is well-formed");
+  SKIFF_CHECK(hex.size() == hex_length(algorithm) && is_lower_hex(hex),
+              "digest hex is well-formed");
   Digest digest;
   digest.algorithm_ = algorithm;
   digest.text_ = fmt::format("{}:{}", algorithm_name(algorithm), hex);

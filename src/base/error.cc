@@ -9,60 +9,60 @@ namespace {
 Code code_of_errno(int sys_errno) {
   switch (sys_errno) {
     case ENOENT:
-    case ESRCH:
-      return Code::kNotFound;
-    case EEXIST:
-      return Code::kAlreadyExists;
+    case ESRCH: return Code::kNotFound;
+    case EEXIST: return Code::kAlreadyExists;
     case EACCES:
     case EPERM:
-    case EROFS:
-      return Code::kPermissionDenied;
+    case EROFS: return Code::kPermissionDenied;
     case EINVAL:
     case ENAMETOOLONG:
     case ELOOP:
     case ENOTDIR:
-    case EISDIR:
-      return Code::kInvalidArgument;
+    case EISDIR: return Code::kInvalidArgument;
     case ENOSPC:
     case EDQUOT:
     case EMFILE:
     case ENFILE:
     case ENOMEM:
-    case EFBIG:
-      return Code::kResourceExhausted;
-    case ETIMEDOUT:
-      return Code::kDeadlineExceeded;
+    case EFBIG: return Code::kResourceExhausted;
+    case ETIMEDOUT: return Code::kDeadlineExceeded;
     case EINTR:
-    case ECANCELED:
-      return Code::kCanceled;
+    case ECANCELED: return Code::kCanceled;
     case EBUSY:
-    case ENOTEMPTY:
-      return Code::kFailedPrecondition;
+    case ENOTEMPTY: return Code::kFailedPrecondition;
     case ENOSYS:
-    case EOPNOTSUPP:
-      return Code::kUnimplemented;
+    case EOPNOTSUPP: return Code::kUnimplemented;
     case ECONNREFUSED:
     case ECONNRESET:
     case EPIPE:
     case EHOSTUNREACH:
     case ENETUNREACH:
-    case EAGAIN:
-      return Code::kUnavailable;
-    case EIO:
-      return Code::kDataLoss;
-    default:
-      return Code::kUnknown;
+    case EAGAIN: return Code::kUnavailable;
+    case EIO: return Code::kDataLoss;
+    default: return Code::kUnknown;
   }
 }
 
 }  // namespace
 
 std::string_view code_name(Code code) {
-  static constexpr std::string_view kNames[] = {
-      "ok",        "canceled",       "unknown",           "invalid argument",
-      "deadline exceeded", "not found", "already exists", "permission denied",
-      "resource exhausted", "failed precondition", "aborted", "out of range",
-      "unimplemented", "internal", "unavailable", "data loss", "unauthenticated"};
+  static constexpr std::string_view kNames[] = {"ok",
+                                                "canceled",
+                                                "unknown",
+                                                "invalid argument",
+                                                "deadline exceeded",
+                                                "not found",
+                                                "already exists",
+                                                "permission denied",
+                                                "resource exhausted",
+                                                "failed precondition",
+                                                "aborted",
+                                                "out of range",
+                                                "unimplemented",
+                                                "internal",
+                                                "unavailable",
+                                                "data loss",
+                                                "unauthenticated"};
   auto index = static_cast<size_t>(code);
   return index < std::size(kNames) ? kNames[index] : "unknown";
 }

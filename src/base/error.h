@@ -81,8 +81,7 @@ Error errno_error(int sys_errno, std::string_view what);
 template <typename... Args>
 std::unexpected<Error> fail_errno(int sys_errno, fmt::format_string<Args...> format,
                                   Args&&... args) {
-  return std::unexpected(
-      errno_error(sys_errno, fmt::format(format, std::forward<Args>(args)...)));
+  return std::unexpected(errno_error(sys_errno, fmt::format(format, std::forward<Args>(args)...)));
 }
 
 inline Status ok() { return {}; }
@@ -91,19 +90,18 @@ inline Status ok() { return {}; }
 
 // Evaluates a Result; on an error returns it from the enclosing function, else yields the value:
 //   auto size = SKIFF_TRY(file.size());
-#define SKIFF_TRY(...)                                                             \
-  ({                                                                               \
-    auto skiff_try_result = (__VA_ARGS__);                                         \
+#define SKIFF_TRY(...)                                                                  \
+  ({                                                                                    \
+    auto skiff_try_result = (__VA_ARGS__);                                              \
     if (!skiff_try_result) return std::unexpected(std::move(skiff_try_result).error()); \
-    *std::move(skiff_try_result);                                                  \
+    *std::move(skiff_try_result);                                                       \
   })
 
 // The same, adding a line of context (a fmt format and its arguments) to the error.
-#define SKIFF_TRY_WRAP(expr, ...)                                                   \
-  ({                                                                                \
-    auto skiff_try_result = (expr);                                                 \
-    if (!skiff_try_result)                                                          \
-      return std::unexpected(                                                       \
-          std::move(skiff_try_result).error().wrap(fmt::format(__VA_ARGS__)));      \
-    *std::move(skiff_try_result);                                                   \
+#define SKIFF_TRY_WRAP(expr, ...)                                                                 \
+  ({                                                                                              \
+    auto skiff_try_result = (expr);                                                               \
+    if (!skiff_try_result)                                                                        \
+      return std::unexpected(std::move(skiff_try_result).error().wrap(fmt::format(__VA_ARGS__))); \
+    *std::move(skiff_try_result);                                                                 \
   })

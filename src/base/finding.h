@@ -6,9 +6,9 @@
 namespace skiff {
 
 struct Finding {
-  std::string kind;     // a constant word that scripts can match: "blob-missing"
-  std::string subject;  // the digest, snapshot id, path
-  std::string detail;   // what is wrong and, where not plain, what to do
+  std::string kind;         // a constant word that scripts can match: "blob-missing"
+  std::string subject;      // the digest, snapshot id, path
+  std::string detail;       // what is wrong and, where not plain, what to do
   bool repairable = false;  // by the checker's own `repair`
 };
 

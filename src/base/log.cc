@@ -52,8 +52,8 @@ bool plain(std::string_view text) {
 }
 
 std::string logfmt_line(Level level, std::string_view message, Fields fields) {
-  std::string line = fmt::format("time={} level={} msg=", now_rfc3339(),
-                                 kLevelNames[static_cast<int>(level)]);
+  std::string line =
+      fmt::format("time={} level={} msg=", now_rfc3339(), kLevelNames[static_cast<int>(level)]);
   append_quoted(line, message);
   for (const Field& field : fields) {
     line += ' ';

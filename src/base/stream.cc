@@ -22,8 +22,7 @@ Result<std::string> read_all(ByteSource& source, size_t limit) {
   for (;;) {
     size_t n = SKIFF_TRY(source.read(buffer));
     if (n == 0) return text;
-    if (text.size() + n > limit)
-      return fail(Code::kResourceExhausted, "more than {} bytes", limit);
+    if (text.size() + n > limit) return fail(Code::kResourceExhausted, "more than {} bytes", limit);
     text.append(as_text(Bytes(buffer, n)));
   }
 }

@@ -58,8 +58,8 @@ struct CommitOptions {
   // kDurable: file and row are on disk before commit returns (content without a source elsewhere).
   // kRides: visible at once, confirmed by the store's next background sync.
   metadata::Durability durability = metadata::Durability::kDurable;
-  // The digest that the caller itself computed over exactly the stored bytes; empty: the store reads
-  // and hashes the file.
+  // The digest that the caller itself computed over exactly the stored bytes; empty: the store
+  // reads and hashes the file.
   Digest computed;
 };
 
@@ -92,8 +92,8 @@ class ContentStore {
   virtual Result<BlobInfo> info(const Context& context, const Digest& digest) = 0;
   virtual Result<std::shared_ptr<BlobReader>> open(const Context& context,
                                                    const Digest& digest) = 0;
-  // Starts or resumes `ref`. AlreadyExists when the namespace has the expected blob; Unavailable when
-  // another writer holds the ref now.
+  // Starts or resumes `ref`. AlreadyExists when the namespace has the expected blob; Unavailable
+  // when another writer holds the ref now.
   virtual Result<std::unique_ptr<Ingest>> ingest(const Context& context, const std::string& ref,
                                                  const Expected& expected) = 0;
   virtual Result<std::vector<IngestStatus>> ingests(const Context& context) = 0;

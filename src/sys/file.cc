@@ -1,7 +1,7 @@
 #include "sys/file.h"
 
-#include <cerrno>
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <set>
@@ -85,8 +85,7 @@ Status add_usage(int dir_fd, const char* name, const Path& path, std::set<Inode>
   UniqueDir dir = SKIFF_TRY(open_dir_stream(dir_fd, name, path));
   while (dirent* entry = readdir(dir.get()))
     if (!is_dot(entry->d_name))
-      SKIFF_TRY(
-          add_usage(dirfd(dir.get()), entry->d_name, path / entry->d_name, linked, usage));
+      SKIFF_TRY(add_usage(dirfd(dir.get()), entry->d_name, path / entry->d_name, linked, usage));
   return ok();
 }
 
@@ -104,9 +103,7 @@ Result<UniqueFd> open_file_at(int dir_fd, const std::string& name, int flags, mo
   return UniqueFd(fd);
 }
 
-Result<UniqueFd> open_dir(const Path& path) {
-  return open_file(path, O_RDONLY | O_DIRECTORY);
-}
+Result<UniqueFd> open_dir(const Path& path) { return open_file(path, O_RDONLY | O_DIRECTORY); }
 
 Result<UniqueFd> open_confined(int dir_fd, const std::string& path, int flags, Confine confine,
                                mode_t mode) {
@@ -191,7 +188,8 @@ Status replace_file(const CrashPoint& point, const Path& path, std::string_view 
   if (status) status = rename_path(point, temporary, path);
   if (!status) {
     unlink(temporary.c_str());
-    return std::unexpected(std::move(status).error().wrap(fmt::format("replace {}", path.string())));
+    return std::unexpected(
+        std::move(status).error().wrap(fmt::format("replace {}", path.string())));
   }
   if (!sync) return ok();
   UniqueFd dir = SKIFF_TRY(open_dir(path.parent_path()));

@@ -76,8 +76,7 @@ class RealRegistryTest : public ::testing::Test {
 
   TempDir dir_;
   http::Client client_{{.proxies = http::ProxyRules{}}};
-  std::unique_ptr<Resolver> resolver_ =
-      make_distribution_resolver(
+  std::unique_ptr<Resolver> resolver_ = make_distribution_resolver(
       client_, {.hosts_directories = {dir_.path()},
                 .retry = {.attempts = 2, .first_wait = std::chrono::milliseconds(10)}});
   std::unique_ptr<DockerRegistry> server_;

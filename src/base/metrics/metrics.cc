@@ -84,9 +84,9 @@ Histogram& duration_histogram(const std::string& name, const std::string& help,
   static auto* handles = new Handles<Histogram>;
   return find_or_make(*handles, name, labels, [&] {
     auto& family = prometheus::BuildHistogram().Name(name).Help(help).Register(registry());
-    return std::make_unique<PrometheusHistogram>(
-        family.Add(labels, prometheus::Histogram::BucketBoundaries{
-                               0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 100}));
+    return std::make_unique<PrometheusHistogram>(family.Add(
+        labels, prometheus::Histogram::BucketBoundaries{0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05,
+                                                        0.1, 0.5, 1, 5, 10, 30, 100}));
   });
 }
 

@@ -1,7 +1,7 @@
 // Counters, gauges and histograms of the daemon, in Prometheus's text format. Metrics live as long
 // as the process; a handle is looked up once (the lookup takes a lock) and is then lock-free.
-//   static metrics::Counter& pulls = metrics::counter("skiff_image_pulls_total", "Image pulls", {{"result", "ok"}});
-//   pulls.increment();
+//   static metrics::Counter& pulls = metrics::counter("skiff_image_pulls_total", "Image pulls",
+//   {{"result", "ok"}}); pulls.increment();
 // Names: skiff_<folder>_<what>_<unit>; seconds and bytes, never multiples.
 #pragma once
 
