@@ -290,8 +290,8 @@ Status UnpackFlights::rebuild(const Context& context, const metadata::Snapshot& 
       });
 }
 
-Result<std::vector<std::string>> UnpackFlights::folders_below(
-    const Context& context, const metadata::Snapshot& snapshot) {
+Result<std::vector<std::string>> UnpackFlights::folders_below(const Context& context,
+                                                              const metadata::Snapshot& snapshot) {
   std::vector<int64_t> chain;
   SKIFF_TRY(parts_.store.read(context, [&](metadata::Reader& reader) -> Status {
     chain = SKIFF_TRY(metadata::snapshots::chain(reader, snapshot.id));
@@ -299,7 +299,9 @@ Result<std::vector<std::string>> UnpackFlights::folders_below(
   }));
   std::vector<std::string> folders;
   for (size_t i = 1; i < chain.size(); ++i)
-    folders.push_back(SKIFF_TRY(parts_.layer_folder({.id = chain[i], .snapshotter = snapshot.snapshotter})).string());
+    folders.push_back(
+        SKIFF_TRY(parts_.layer_folder({.id = chain[i], .snapshotter = snapshot.snapshotter}))
+            .string());
   return folders;
 }
 
