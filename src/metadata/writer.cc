@@ -5,7 +5,6 @@
 
 #include <linux/futex.h>
 #include <sqlite3.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,7 +25,6 @@ constexpr auto kIdle = std::chrono::seconds(5);
 // How long a group may wait for as many callers as the last one had.
 constexpr auto kLongestGather = std::chrono::microseconds(300);
 constexpr size_t kStack = 256 * 1024;
-constexpr int kNice = -10;
 
 Error stopped_error() {
   return Error(
@@ -115,9 +113,6 @@ void Writer::Group::wait_for(Stage needed) {
 
 void Writer::run() {
   thread_ = std::this_thread::get_id();
-  // Everybody waits for this thread, which itself works little: it goes first where CPUs are busy
-  // (with unpacking, say). Without the privilege it takes its turn.
-  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
   while (std::shared_ptr<Group> group = next_group()) {
     process(*group);
     sync_when_due();
