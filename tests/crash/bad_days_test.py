@@ -48,6 +48,7 @@ class BadDays(unittest.TestCase):
 
     def run_in_background(self, name, *command, options=("--rm",)):
         client = self.daemon.spawn("run", *options, "--name", name, "--net", "none", self.stack, *command)
+        self.addCleanup(client.wait)
         self.addCleanup(client.kill)
         for _ in wait_for(20):
             if name in self.daemon.run("ps"):
@@ -87,13 +88,14 @@ class BadDays(unittest.TestCase):
     def test_a_container_outlives_kill_9_of_the_daemon(self):
         self.daemon.start()
         self.daemon.run("pull", self.stack)
-        self.run_in_background("stays", "sleep", "1000")
+        client = self.run_in_background("stays", "sleep", "1000")
         before = self.daemon.processes()
         self.daemon.kill()
         self.daemon.start()
         self.assertIn("stays", self.daemon.run("ps"))
         self.assertTrue(before & self.daemon.processes())
         self.daemon.run("rm", "-f", "stays")
+        self.assertEqual(client.wait(20), 137)  # it has found its container again, too
         self.assert_clean()
         self.daemon.stop()
         self.assert_nothing_left()
@@ -101,20 +103,21 @@ class BadDays(unittest.TestCase):
     def test_a_stop_leaves_containers_running_and_the_next_start_takes_them_up(self):
         self.daemon.start()
         self.daemon.run("pull", self.stack)
-        self.run_in_background("stays", "sleep", "1000")
+        client = self.run_in_background("stays", "sleep", "1000")
         self.daemon.stop()
         self.assertTrue(self.daemon.processes())
         self.daemon.start()
         self.assertIn("stays", self.daemon.run("ps"))
         self.daemon.run("rm", "-f", "stays")
+        self.assertEqual(client.wait(20), 137)  # it has found its container again, too
         self.daemon.stop()
         self.assert_nothing_left()
 
     def test_an_exit_while_no_daemon_runs_is_reported_with_its_code(self):
         self.daemon.start()
         self.daemon.run("pull", self.stack)
-        self.run_in_background("ends", "sh", "-c", "while [ ! -e /host/go ]; do sleep 0.05; done; exit 7",
-                               options=("-v", f"{self.daemon.folder}:/host"))
+        client = self.run_in_background("ends", "sh", "-c", "while [ ! -e /host/go ]; do sleep 0.05; done; exit 7",
+                                        options=("-v", f"{self.daemon.folder}:/host"))
         self.daemon.kill()
         before = self.daemon.processes()
         (self.daemon.folder / "go").touch()
@@ -127,6 +130,7 @@ class BadDays(unittest.TestCase):
             if line and "exited" in line.lower():
                 break
         self.assertRegex(line, re.compile(r"exited.*\b7\b", re.I))
+        self.assertEqual(client.wait(20), 7)
         self.daemon.run("rm", "ends")
         self.daemon.stop()
         self.assert_nothing_left()
