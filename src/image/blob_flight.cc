@@ -130,6 +130,7 @@ Result<size_t> BlobState::read_at(const Context& context, MutableBytes buffer, u
     readable = shared->readable;
   }
   if (reader) return reader->read_at(buffer, offset);
+  if (!ingest) return fail(Code::kUnavailable, "the blob's fetch was given up");
   return ingest->read_at(buffer.first(std::min<uint64_t>(buffer.size(), readable - offset)),
                          offset);
 }
@@ -169,6 +170,8 @@ BlobFlights::Seat BlobFlights::join(const oci::Descriptor& descriptor,
       [&] { return std::make_shared<BlobState>(parts_.store, descriptor.size); },
       [this, descriptor](const Context& context, const Group::Control& control) {
         auto landed = fly(context, control, descriptor);
+        // The ingest goes at once: the next flight of this blob may begin before all seats are left.
+        control.state().set_ingest(nullptr);
         if (!landed) control.state().fail_with(landed.error());
         return landed;
       });

@@ -147,6 +147,10 @@ Result<bool> Pull::already_here() {
     if (here) result_.image = std::move(*image);
     return ok();
   }));
+  // The rows say so, but a power loss may have said otherwise.
+  if (here && options_.unpack && !layers_.empty())
+    here = SKIFF_TRY(find_chain(context_, parts_.store, snapshotter_.name(), result_.chain_id))
+               .whole();
   if (!here) return false;
   result_.layers_present = result_.layers;
   for (auto& layer : shown_) layer.state = LayerState::kPresent;
@@ -219,7 +223,12 @@ Status Pull::await(Pending& pending, bool sleep) {
     pending.blob_done = true;
   }
   if (pending.unpack && !pending.unpack_done && pending.unpack.poll(context_, longest)) {
-    SKIFF_TRY(pending.unpack.wait(context_));
+    if (auto unpacked = pending.unpack.wait(context_); !unpacked) {
+      // A blob that failed is the cause, and the unpack's error only what came of it.
+      if (pending.blob.poll(context_, std::chrono::milliseconds(0)))
+        SKIFF_TRY(pending.blob.wait(context_));
+      return std::unexpected(unpacked.error());
+    }
     pending.unpack_done = true;
   }
   LayerProgress& shown = shown_[pending.index];
