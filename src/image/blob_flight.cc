@@ -170,7 +170,8 @@ BlobFlights::Seat BlobFlights::join(const oci::Descriptor& descriptor,
       [&] { return std::make_shared<BlobState>(parts_.store, descriptor.size); },
       [this, descriptor](const Context& context, const Group::Control& control) {
         auto landed = fly(context, control, descriptor);
-        // The ingest goes at once: the next flight of this blob may begin before all seats are left.
+        // The ingest goes at once: the next flight of this blob may begin before all seats are
+        // left.
         control.state().set_ingest(nullptr);
         if (!landed) control.state().fail_with(landed.error());
         return landed;

@@ -243,13 +243,15 @@ TEST_F(TtrpcTest, ADroppedCallAnswersInternal) {
 }
 
 TEST_F(TtrpcTest, TooManyCallsOnAConnectionAreRefused) {
-  std::atomic<int> refused = 0;
+  std::atomic<int> refused = 0, answered = 0;
   for (int i = 0; i < 1100; ++i)
     client_->call_async({}, kEcho, "Later", encode(Text{}), [&](Result<Reply> reply) {
       refused += !reply && reply.error().is(Code::kResourceExhausted);
+      ++answered;
     });
   while (refused < 1100 - 1024) std::this_thread::yield();
   later_.lock()->clear();
+  while (answered < 1100) std::this_thread::yield();
 }
 
 TEST_F(TtrpcTest, DescriptorsTravelBothWays) {

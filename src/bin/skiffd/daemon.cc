@@ -129,9 +129,10 @@ void Daemon::end() {
     if (auto flushed = parts_->store->flush(Context().with_timeout(std::chrono::seconds(5)));
         !flushed)
       log::error("metadata not flushed", {{"error", flushed.error()}});
-    remove_empty_cgroups(settings_);
   }
   parts_.reset();
+  // Not before the engine has cleared away the last container that ended.
+  if (state_lock_) remove_empty_cgroups(settings_);
 }
 
 }  // namespace
