@@ -36,7 +36,7 @@ HURT = {"image-incomplete", "unconfirmed"}
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="where skiffd and skiff are")
-    parser.add_argument("--workers", type=int, default=max(2, os.cpu_count() or 2))
+    parser.add_argument("--workers", type=int, default=2 * (os.cpu_count() or 1))
     parser.add_argument("--only", default="", help="points whose name holds this")
     parser.add_argument("--keep", action="store_true", help="leave the folders of what failed")
     args = parser.parse_args()

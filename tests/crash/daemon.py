@@ -18,6 +18,9 @@ class Died(Exception):
 
 
 class Daemon:
+    # What a daemon found out about the OCI runtime in this boot, to spare the others the trial.
+    known_runtime = None
+
     def __init__(self, bin_dir, folder):
         self.bin, self.folder = pathlib.Path(bin_dir), pathlib.Path(folder)
         self.root, self.state = self.folder / "root", self.folder / "state"
@@ -33,6 +36,10 @@ class Daemon:
     # --- life ---
     def start(self, must=True, **environment):
         """True once it answers; with must=False False when it ended instead."""
+        found = self.state / "runtime.json"
+        if self.known_runtime and not found.exists():
+            self.state.mkdir(exist_ok=True)
+            found.write_bytes(self.known_runtime)
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen([self.bin / "skiffd", "--config", self.config], stdout=log, stderr=log,
                                             stdin=subprocess.DEVNULL, env={**os.environ, **environment})
@@ -43,6 +50,7 @@ class Daemon:
                 return False
             if subprocess.run([self.bin / "skiff", "--address", self.socket, "version"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+                Daemon.known_runtime = Daemon.known_runtime or found.read_bytes()
                 return True
         raise Failure("the daemon does not answer")
 
