@@ -85,12 +85,12 @@ Result<ContainerPtr> LocalEngine::draft(const Context& context, const ContainerS
   return container;
 }
 
-Status LocalEngine::update_row(const ContainerPtr& container, const CrashPoint& point,
+Status LocalEngine::update_row(const Record& record, const CrashPoint& point,
                                Durability durability) {
-  auto row = to_row(container->state.lock()->record);
-  return parts_.store.write(container->context(), point, durability,
-                            [&row, &container](metadata::Transaction& txn) {
-                              return metadata::containers::update(txn, container->name_space, row);
+  auto row = to_row(record);
+  return parts_.store.write(Context().with_namespace(record.name_space), point, durability,
+                            [&](metadata::Transaction& txn) {
+                              return metadata::containers::update(txn, record.name_space, row);
                             });
 }
 
@@ -99,7 +99,7 @@ Status LocalEngine::update_row(const ContainerPtr& container, const CrashPoint& 
 // power loss takes what it stands for along with it.
 Result<std::vector<snapshot::Mount>> LocalEngine::make_root(const Context& context,
                                                             const ContainerPtr& container) {
-  Record record = container->state.lock()->record;
+  Record record = container->record();
   auto row = to_row(record);
   SKIFF_TRY(parts_.store.write(context, kDraft, Durability::kRides,
                                [&](metadata::Transaction& txn) -> Status {
@@ -124,13 +124,13 @@ Result<ContainerInfo> LocalEngine::create_container(const Context& context,
   auto made = [&]() -> Status {
     SKIFF_TRY(make_root(context, container));
     container->state.lock()->record.phase = Phase::kCreated;
-    return update_row(container, kCreate, Durability::kDurable);
+    return update_row(container->record(), kCreate, Durability::kDurable);
   }();
   if (!made) {
     (void)discard(container);
     return std::unexpected(std::move(made).error());
   }
-  return to_info(container->state.lock()->record);
+  return to_info(container->record());
 }
 
 Result<ContainerInfo> LocalEngine::run(const Context& context, const ContainerSpec& spec,
@@ -144,12 +144,11 @@ Result<ContainerInfo> LocalEngine::run(const Context& context, const ContainerSp
     auto mounts = SKIFF_TRY(make_root(context, container));
     SKIFF_TRY(launch(context, container, std::move(shim), mounts, std::move(stdio), size));
     // What is to be removed at its end promises nothing beyond a power loss.
-    return update_row(container, kCreate,
+    return update_row(container->record(), kCreate,
                       spec.auto_remove ? Durability::kRides : Durability::kDurable);
   }();
-  auto info = to_info(container->state.lock()->record);
+  auto info = to_info(container->record());
   if (!made || (info.phase == Phase::kExited && spec.auto_remove)) {
-    if (info.exit) remember(container, *info.exit);
     if (auto gone = discard(container); !gone)
       log::warning("container not wholly removed",
                    {{"id", container->id}, {"error", gone.error()}});
@@ -179,15 +178,15 @@ Result<ContainerInfo> LocalEngine::start(const Context& context, const std::stri
     return std::unexpected(std::move(launched).error());
   }
   // After a power loss it does not run anyway.
-  SKIFF_TRY(update_row(container, kStart, Durability::kRides));
-  return to_info(container->state.lock()->record);
+  SKIFF_TRY(update_row(container->record(), kStart, Durability::kRides));
+  return to_info(container->record());
 }
 
 Result<uint32_t> LocalEngine::create_process(const Context& context, const ContainerPtr& container,
                                              runtime::Shim& shim,
                                              const std::vector<snapshot::Mount>& mounts,
                                              Stdio stdio, TerminalSize size) {
-  Record record = container->state.lock()->record;
+  Record record = container->record();
   auto options = SKIFF_TRY(spec_options(record, parts_.cgroup_parent));
   runtime::Bundle bundle = parts_.shims.bundle(context, record.id);
   SKIFF_TRY(sys::mount_all(mounts, bundle.rootfs()));

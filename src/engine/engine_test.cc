@@ -6,18 +6,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "codec/json/json.h"
 #include "engine/engine.h"
 #include "engine/record.h"
 #include "image/image_service.h"
 #include "metadata/store.h"
 #include "runtime/fake_shim.h"
 #include "snapshot/snapshotter.h"
+#include "tests/lib/golden.h"
 
 namespace skiff::engine {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
 const CrashPoint kPlant{"test.plant"};
@@ -175,7 +177,7 @@ class Shims final : public runtime::FakeShims {
   std::condition_variable_any released_;
 };
 
-class EngineTest : public testing::Test {
+class EngineTest : public ::testing::Test {
  protected:
   EngineTest() : store_(*metadata::Store::open(dir_.path() / "metadata.db", {})) { start_daemon(); }
 
@@ -398,8 +400,7 @@ TEST_F(EngineTest, ADeadShimIsAnExitOfUnknownCode) {
   EXPECT_THAT(exit->error, HasSubstr("shim"));
 }
 
-// --- after a restart
-// ------------------------------------------------------------------------------
+// --- after a restart ---------------------------------------------------------------------------
 enum class ShimState { kRuns, kHasExited, kGone };
 struct RecoveryCase {
   const char* name;
@@ -410,7 +411,7 @@ struct RecoveryCase {
   int code = 0;
 };
 
-class EngineRecovery : public EngineTest, public testing::WithParamInterface<RecoveryCase> {};
+class EngineRecovery : public EngineTest, public ::testing::WithParamInterface<RecoveryCase> {};
 
 TEST_P(EngineRecovery, StoredAndRealStateAreReconciled) {
   const RecoveryCase& now = GetParam();
@@ -434,7 +435,7 @@ TEST_P(EngineRecovery, StoredAndRealStateAreReconciled) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, EngineRecovery,
-    testing::Values(
+    ::testing::Values(
         RecoveryCase{"creating_gone", Phase::kCreating, false, ShimState::kGone, std::nullopt},
         RecoveryCase{"creating_runs", Phase::kCreating, false, ShimState::kRuns, std::nullopt},
         RecoveryCase{"created", Phase::kCreated, false, ShimState::kGone, Phase::kCreated},
@@ -518,6 +519,31 @@ TEST(EngineRecord, EveryFieldComesBack) {
   EXPECT_EQ(back->spec.entrypoint, record.spec.entrypoint);
   EXPECT_EQ(back->spec.sysctls, record.spec.sysctls);
   EXPECT_EQ(back->arguments, record.arguments);
+}
+
+TEST(EngineRecord, TheStoredFormIsTheGoldenOne) {
+  Record record{
+      .name_space = "ns", .id = "0123456789ab", .image = "docker.io/library/busybox:latest"};
+  record.spec.mounts = {{.source = "/data", .target = "/data", .read_only = true},
+                        {.type = MountType::kTmpfs, .target = "/tmp", .options = {"size=1m"}}};
+  record.spec.network = Network::kHost;
+  record.spec.entrypoint = std::vector<std::string>{"/bin/sh"};
+  record.spec.command = {"-c", "exit 137"};
+  record.spec.memory_bytes = 64 << 20;
+  record.spec.cpus = 0.5;
+  record.spec.auto_remove = true;
+  record.arguments = {"/bin/sh", "-c", "exit 137"};
+  record.env = {"PATH=/bin"};
+  record.working_dir = "/";
+  record.runtime = "runc";
+  record.runtime_program = "/usr/sbin/runc";
+  record.phase = Phase::kExited;
+  record.started = 1'700'000'000'000'000'000;
+  record.exit = ExitStatus{.code = 137, .oom_killed = true, .time = record.started + 5};
+  auto row = to_row(record);
+  auto pretty = [](const std::string& text) { return json::dump(*json::parse(text), 2) + "\n"; };
+  skiff::testing::expect_golden("container_spec.json", pretty(row.spec));
+  skiff::testing::expect_golden("container_state.json", pretty(row.state));
 }
 
 TEST(EngineRecord, ADamagedRowIsNamed) {

@@ -36,8 +36,7 @@ Result<ContainerPtr> LocalEngine::find(const Context& context, const std::string
   return container;
 }
 
-// --- the exit
-// -------------------------------------------------------------------------------------
+// --- the exit ----------------------------------------------------------------------------------
 void LocalEngine::watch(const ContainerPtr& container, const std::shared_ptr<runtime::Shim>& shim,
                         uint64_t run) {
   shim->when_exited(
@@ -77,9 +76,10 @@ void LocalEngine::finish(const ContainerPtr& container, ExitStatus exit) {
   bool auto_remove = false;
   {
     auto state = container->state.lock();
-    state->record.phase = Phase::kExited;
     state->record.exit = exit;
     auto_remove = state->record.spec.auto_remove;
+    // One that is to be removed goes on to kRemoving, which whoever waits is told after.
+    if (!auto_remove) state->record.phase = Phase::kExited;
   }
   log::info("container exited", {{"id", container->id},
                                  {"code", exit.code},
@@ -89,13 +89,12 @@ void LocalEngine::finish(const ContainerPtr& container, ExitStatus exit) {
   if (auto_remove) {
     // Told before all is cleared away: its name is free, it is in no list, and the rest takes the
     // OCI runtime a while that nobody need wait for.
-    remember(container, exit);
     done = begin_removal(container);
     tell(container, exit);
     if (Status gone = discard(container); done) done = std::move(gone);
   } else {
     // The exit is stored before the shim, which knows it too, goes.
-    done = update_row(container, kExit, Durability::kRides);
+    done = update_row(container->record(), kExit, Durability::kRides);
     tell(container, exit);
     if (Status cleared = clear_run(container); done) done = std::move(cleared);
   }
@@ -124,17 +123,21 @@ std::optional<ExitStatus> LocalEngine::remembered(const Context& context, const 
 
 std::function<void()> LocalEngine::when_exited(const Context& context, const std::string& id,
                                                ExitFn done) {
-  auto container = find(context, id);
-  if (!container) {
+  auto tell_remembered = [&](const Error& error) {
     auto exit = remembered(context, id);
-    done(exit ? Result<ExitStatus>(*exit) : std::unexpected(container.error()));
+    done(exit ? Result<ExitStatus>(*exit) : std::unexpected(error));
     return [] {};
-  }
+  };
+  auto container = find(context, id);
+  if (!container) return tell_remembered(container.error());
   auto state = (*container)->state.lock();
-  if (auto& record = state->record; record.phase == Phase::kExited) {
-    ExitStatus exit = *record.exit;
+  Phase phase = state->record.phase;
+  if (phase == Phase::kExited || phase == Phase::kRemoving) {
+    auto exit = state->record.exit;
     state.unlock();
-    done(exit);
+    if (phase == Phase::kRemoving)  // since it was found
+      return tell_remembered(Error(Code::kNotFound, fmt::format("no container \"{}\"", id)));
+    done(*exit);
     return [] {};
   }
   uint64_t number = state->next_waiter++;
@@ -164,8 +167,7 @@ Result<ExitStatus> LocalEngine::wait(const Context& context, const std::string& 
   return fail(Code::kDeadlineExceeded, "container {} still runs", id);
 }
 
-// --- while it runs
-// --------------------------------------------------------------------------------
+// --- while it runs -----------------------------------------------------------------------------
 Result<LocalEngine::Running> LocalEngine::running(const Context& context, const std::string& id) {
   ContainerPtr container = SKIFF_TRY(find(context, id));
   auto look = [&] {
@@ -204,13 +206,13 @@ Status LocalEngine::close_stdin(const Context& context, const std::string& id) {
 
 Result<ContainerInfo> LocalEngine::get(const Context& context, const std::string& id) {
   ContainerPtr container = SKIFF_TRY(find(context, id));
-  return to_info(container->state.lock()->record);
+  return to_info(container->record());
 }
 
 Result<std::vector<ContainerInfo>> LocalEngine::list(const Context& context, bool all) {
   std::vector<ContainerInfo> found;
   for (const ContainerPtr& container : registry_.list(context.name_space())) {
-    auto info = to_info(container->state.lock()->record);
+    auto info = to_info(container->record());
     bool shown = info.phase == Phase::kRunning ||
                  (all && info.phase != Phase::kCreating && info.phase != Phase::kRemoving);
     if (!shown) continue;
@@ -220,8 +222,7 @@ Result<std::vector<ContainerInfo>> LocalEngine::list(const Context& context, boo
   return found;
 }
 
-// --- the end
-// --------------------------------------------------------------------------------------
+// --- the end -----------------------------------------------------------------------------------
 Status LocalEngine::clear_run(const ContainerPtr& container) {
   // Not the request's context: this must be done though its caller has gone.
   Context context = container->context().with_timeout(kCleanUpTime);
@@ -237,15 +238,16 @@ Status LocalEngine::clear_run(const ContainerPtr& container) {
   return unmounted ? cleaned : unmounted;
 }
 
+// The row, then the name, then what others see: whoever finds it gone finds its name free.
 Status LocalEngine::begin_removal(const ContainerPtr& container) {
-  {
-    auto state = container->state.lock();
-    if (state->record.phase == Phase::kRemoving) return ok();
-    state->record.phase = Phase::kRemoving;
-    state->record.spec.name.clear();
-  }
+  Record record = container->record();
+  if (record.phase == Phase::kRemoving) return ok();
+  record.phase = Phase::kRemoving;
+  record.spec.name.clear();
+  Status stored = update_row(record, kRemoving, Durability::kRides);
   registry_.free_name(container);
-  Status stored = update_row(container, kRemoving, Durability::kRides);
+  if (record.exit && record.spec.auto_remove) remember(container, *record.exit);
+  container->state.lock()->record = std::move(record);
   // One that was still being made may have no row.
   return !stored && stored.error().is(Code::kNotFound) ? ok() : stored;
 }

@@ -67,8 +67,7 @@ class LocalEngine final : public Engine {
   Result<uint32_t> create_process(const Context& context, const ContainerPtr& container,
                                   runtime::Shim& shim, const std::vector<snapshot::Mount>& mounts,
                                   Stdio stdio, TerminalSize size);
-  Status update_row(const ContainerPtr& container, const CrashPoint& point,
-                    metadata::Durability durability);
+  Status update_row(const Record& record, const CrashPoint& point, metadata::Durability durability);
 
   // --- lifecycle.cc
   // By anything that names it; not those that are being made or removed.

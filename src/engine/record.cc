@@ -1,20 +1,47 @@
 #include "engine/record.h"
 
 #include <concepts>
+#include <span>
+#include <utility>
 
 #include "codec/json/json.h"
 
 namespace skiff::engine {
 namespace {
 
+template <class E>
+using Names = std::span<const std::pair<E, std::string_view>>;
 constexpr std::pair<Phase, std::string_view> kPhases[] = {{Phase::kCreating, "creating"},
                                                           {Phase::kCreated, "created"},
                                                           {Phase::kRunning, "running"},
                                                           {Phase::kExited, "exited"},
                                                           {Phase::kRemoving, "removing"}};
+constexpr std::pair<MountType, std::string_view> kMountTypes[] = {{MountType::kBind, "bind"},
+                                                                  {MountType::kTmpfs, "tmpfs"}};
+constexpr std::pair<Network, std::string_view> kNetworks[] = {{Network::kNone, "none"},
+                                                              {Network::kHost, "host"}};
+Names<Phase> names_of(Phase) { return kPhases; }
+Names<MountType> names_of(MountType) { return kMountTypes; }
+Names<Network> names_of(Network) { return kNetworks; }
 
-// --- every stored field, once; a Saver or a Loader goes over them
-// ---------------------------------
+template <class E>
+std::string_view name_of(E value) {
+  for (auto [known, name] : names_of(value))
+    if (known == value) return name;
+  return "unknown";
+}
+
+template <class E>
+Status parse_name(std::string_view text, E& value) {
+  for (auto [known, name] : names_of(value))
+    if (name == text) {
+      value = known;
+      return ok();
+    }
+  return fail(Code::kInvalidArgument, "\"{}\" is not known here", text);
+}
+
+// --- every stored field, once; a Saver or a Loader goes over them ------------------------------
 template <class V>
 void fields(V& v, Mount& m) {
   v("type", m.type);
@@ -87,8 +114,7 @@ void fields(V& v, State& s) {
   v("exit", s.record.exit);
 }
 
-// --- to JSON; defaults are left out
-// ---------------------------------------------------------------
+// --- to JSON; defaults are left out ------------------------------------------------------------
 struct Saver {
   json::Value out = json::Value::object();
 
@@ -101,7 +127,7 @@ struct Saver {
   template <class T>
   static json::Value save(T& field) {
     if constexpr (std::is_enum_v<T>) {
-      return static_cast<int>(field);
+      return name_of(field);
     } else if constexpr (requires(Saver& v) { fields(v, field); }) {
       Saver inner;
       fields(inner, field);
@@ -128,8 +154,7 @@ struct Saver {
   static json::Value save(Digest& field) { return field.str(); }
 };
 
-// --- from JSON
-// ------------------------------------------------------------------------------------
+// --- from JSON ---------------------------------------------------------------------------------
 struct Loader {
   const json::Value& in;
   Status status = ok();
@@ -154,7 +179,9 @@ struct Loader {
       return take(value.as_bool(), field);
     } else if constexpr (std::is_same_v<T, uint64_t>) {
       return take(value.as_uint(), field);
-    } else if constexpr (std::integral<T> || std::is_enum_v<T>) {
+    } else if constexpr (std::is_enum_v<T>) {
+      return parse_name(SKIFF_TRY(value.as_string()), field);
+    } else if constexpr (std::integral<T>) {
       return take(value.as_int(), field);
     } else if constexpr (std::floating_point<T>) {
       return take(value.as_double(), field);
@@ -199,11 +226,7 @@ Status load_text(const std::string& text, T part) {
 
 }  // namespace
 
-std::string_view phase_name(Phase phase) {
-  for (auto [known, name] : kPhases)
-    if (known == phase) return name;
-  return "unknown";
-}
+std::string_view phase_name(Phase phase) { return name_of(phase); }
 
 metadata::ContainerRow to_row(const Record& record) {
   Record copy = record;

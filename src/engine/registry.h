@@ -29,6 +29,8 @@ struct Container {
   const std::string id;
   Guarded<State> state;
 
+  // A copy: never hold the state's lock over I/O.
+  Record record() { return state.lock()->record; }
   Context context() const { return Context().with_namespace(name_space); }
   // For KeyLocks: who holds it starts, settles or removes this container.
   std::string key() const { return name_space + "/" + id; }

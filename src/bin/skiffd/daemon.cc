@@ -50,6 +50,7 @@ class Daemon {
   std::unique_ptr<GcScheduler> gc_;
   std::unique_ptr<native::Face> face_;
   std::unique_ptr<ttrpc::Server> server_;
+  bool listening_ = false;  // the socket's file is ours
   std::unique_ptr<MetricsServer> metrics_;
 };
 
@@ -107,6 +108,7 @@ Status Daemon::listen() {
       return fail_errno(errno, "give {} to group {}", address, settings_.native.group);
   }
   SKIFF_TRY(server_->serve(std::move(socket)));
+  listening_ = true;
   log::info("listening", {{"address", address}});
   return ok();
 }
@@ -117,7 +119,7 @@ void Daemon::end() {
   sd_notify("STOPPING=1");
   metrics_.reset();
   if (server_) {
-    (void)sys::remove_file(settings_.native_address());
+    if (listening_) (void)sys::remove_file(settings_.native_address());
     server_->shutdown(Context().with_timeout(kGrace));
   }
   server_.reset();

@@ -38,6 +38,10 @@ Result<Driver> open_local(const LocalRow& row, metadata::Store& store, const sys
         SKIFF_TRY(local->recover(context));
         return ok();
       },
+      .find_suspects = [local](const Context& context) -> Status {
+        SKIFF_TRY(local->find_suspects(context));
+        return ok();
+      },
       .remove_files =
           [local](const Context& context, const std::string& kind, const std::string& path) {
             return local->remove_files(context, kind, path);

@@ -23,6 +23,9 @@ struct Driver {
   std::unique_ptr<snapshot::Snapshotter> snapshotter;
   // Puts right what a crash left.
   std::function<Status(const Context&)> recover;
+  // Looks anew which layers may not be on the disk; nothing stands on those from then on. Empty for
+  // a proxy.
+  std::function<Status(const Context&)> find_suspects;
   // Removes what a tombstone of its own stands for.
   std::function<Status(const Context&, const std::string& kind, const std::string& path)>
       remove_files;

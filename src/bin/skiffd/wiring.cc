@@ -44,8 +44,19 @@ image::ImageService::Parts::Limits limits(const Settings& settings) {
           .isolated = settings.pull.content_sharing_policy == "isolated"};
 }
 
+// What was pulled may not be on the disk and cannot be trusted, now or after a restart.
+void note_failed_sync(const Parts& parts, const Error& error) {
+  log::error("a sync failed; what it was for is verified or fetched again before it is used",
+             {{"error", error}});
+  for (const Driver& driver : parts.drivers) {
+    if (!driver.find_suspects) continue;
+    if (auto found = driver.find_suspects(Context()); !found)
+      log::error("layers not looked through", {{"error", found.error()}});
+  }
+}
+
 Result<std::unique_ptr<metadata::Confirmer>> start_confirmer(const Settings& settings,
-                                                             metadata::Store& store) {
+                                                             const Parts& parts) {
   std::vector<metadata::Confirmer::FileSystem> systems;
   std::vector<dev_t> seen;
   for (const sys::Path& folder : {sys::Path(settings.root), sys::Path(settings.root) / "content",
@@ -55,7 +66,9 @@ Result<std::unique_ptr<metadata::Confirmer>> start_confirmer(const Settings& set
     seen.push_back(status->st_dev);
     systems.push_back({SKIFF_TRY(sys::open_dir(folder)), folder});
   }
-  return metadata::Confirmer::start(store, std::move(systems), {});
+  return metadata::Confirmer::start(
+      *parts.store, std::move(systems),
+      {.on_failure = [&parts](const Error& error) { note_failed_sync(parts, error); }});
 }
 
 Result<sys::Path> layer_folder(const Parts& parts, const metadata::Snapshot& row) {
@@ -115,7 +128,7 @@ Result<std::unique_ptr<Parts>> wire(const Settings& settings,
       registry::make_distribution_resolver(*parts.http, distribution_options(settings));
   if (const std::string& file = settings.registry.credentials_file; !file.empty())
     parts.resolver = with_default_credentials(std::move(parts.resolver), file);
-  parts.confirmer = SKIFF_TRY(start_confirmer(settings, *parts.store));
+  parts.confirmer = SKIFF_TRY(start_confirmer(settings, parts));
   parts.images = image::ImageService::create(
       {.store = *parts.store,
        .content = *parts.content,
