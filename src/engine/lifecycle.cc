@@ -39,17 +39,19 @@ Result<ContainerPtr> LocalEngine::find(const Context& context, const std::string
 // --- the exit ----------------------------------------------------------------------------------
 void LocalEngine::watch(const ContainerPtr& container, const std::shared_ptr<runtime::Shim>& shim,
                         uint64_t run) {
-  shim->when_exited(
-      {.id = container->id}, [gate = gate_, container, run](Result<runtime::ExitStatus> exit) {
-        auto engine = gate->lock();
-        if (*engine == nullptr) return;
-        LocalEngine* self = *engine;
-        Status submitted = self->workers_.submit(
-            [self, container, run, exit = std::move(exit)] { self->settle(container, run, exit); });
-        if (!submitted)
-          log::error("exit not handled; the next start of the daemon will",
-                     {{"id", container->id}, {"error", submitted.error()}});
-      });
+  // Weak, since the container holds the shim, which holds this.
+  auto told = [gate = gate_, weak = std::weak_ptr(container), run](auto exit) {
+    auto engine = gate->lock();
+    ContainerPtr container = weak.lock();
+    LocalEngine* self = *engine;
+    if (self == nullptr || !container) return;
+    Status submitted = self->workers_.submit(
+        [self, container, run, exit = std::move(exit)] { self->settle(container, run, exit); });
+    if (!submitted)
+      log::error("exit not handled; the next start of the daemon will",
+                 {{"id", container->id}, {"error", submitted.error()}});
+  };
+  shim->when_exited({.id = container->id}, std::move(told));
 }
 
 void LocalEngine::settle(const ContainerPtr& container, uint64_t run,
